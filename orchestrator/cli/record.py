@@ -1,0 +1,44 @@
+"""What came of an order: every result, and why some lack. Values only."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.cli.order import Order
+from orchestrator.outcome import Ending
+from orchestrator.results import ExecutionResult
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What came of an order. `results` are by the script's place in it; `problem` says why some lack."""
+
+    order: Order
+    results: Mapping[int, ExecutionResult]
+    seconds: float
+    stopped_by: signal.Signals | None
+    problem: str
+
+    @property
+    def success(self) -> bool:
+        """Say whether every script ended well."""
+        return not self.problem and all(result.success for result in self.results.values())
+
+    def counts(self) -> dict[Ending, int]:
+        """Return how many scripts ended in each way, without the ways that did not occur."""
+        counts = Counter(result.ending for result in self.results.values())
+        return {ending: counts[ending] for ending in Ending if counts[ending]}
+
+
+def was_run(result: ExecutionResult) -> bool:
+    """Say whether the script was run at all, or tried: not when it was cancelled or skipped before."""
+    return result.pid is not None or result.ending not in (Ending.CANCELLED, Ending.SKIPPED)
+
+
+def reason(result: ExecutionResult) -> str:
+    """Return why a result is no success: its error text without the captured stderr before it."""
+    captured = result.streams[1].decode("utf-8", "replace")
+    return result.error.removeprefix(captured).strip("\n")

@@ -1,0 +1,68 @@
+"""Say what would run, or what came of a run; the answer is the exit code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from orchestrator.cli import codes
+from orchestrator.cli.document import document_of_order, document_of_record
+from orchestrator.cli.order import Order
+from orchestrator.cli.record import Record
+from orchestrator.cli.report import report
+from orchestrator.cli.results_folder import ResultsFolder
+from orchestrator.cli.streams import Outlet
+from orchestrator.cli.wording import count, visible
+
+
+def tell_order(order: Order, out: Outlet, err: Outlet, *, as_json: bool) -> int:
+    """List what would run."""
+    if as_json:
+        out.write(document_of_order(order))
+        return _trouble_with(out, err)
+    out.write(f"would run {count(len(order.scripts), 'script')}, {', '.join(order.conditions())}:\n")
+    for index, script in enumerate(order.scripts):
+        missing = "" if os.path.lexists(script) else "  (there is no such file)"
+        out.write(f"  {order.label(index)}{missing}\n")
+    if order.arguments:
+        out.write(f"each with the arguments: {visible(shlex.join(order.arguments))}\n")
+    return _trouble_with(out, err)
+
+
+def tell_record(
+    record: Record, folder: ResultsFolder | None, out: Outlet, err: Outlet, *, as_json: bool, quiet: bool
+) -> int:
+    """Report a run: for people on standard output, or there as JSON and for people on standard error.
+
+    When standard output takes nothing, people still find the report on standard error.
+    """
+    code = _code_of(record, folder)
+    if as_json:
+        out.write(document_of_record(record, code))
+    else:
+        out.print(*report(record, out.width(), quiet=quiet))
+    if as_json or (out.problem is not None and not out.reader_left):
+        err.print(*report(record, err.width(), quiet=quiet))
+    if record.problem:
+        err.write(f"orchestrator: the run could not go on: {record.problem}\n")
+    if folder is not None and folder.problem is not None:
+        err.write(f"orchestrator: could not write all results: {folder.problem}\n")
+    trouble = _trouble_with(out, err)
+    return code if record.stopped_by is not None else trouble or code
+
+
+def _code_of(record: Record, folder: ResultsFolder | None) -> int:
+    if record.stopped_by is not None:
+        return 128 + record.stopped_by
+    if record.problem or (folder is not None and folder.problem is not None):
+        return codes.TROUBLE
+    return codes.GOOD if record.success else codes.FAILED
+
+
+def _trouble_with(out: Outlet, err: Outlet) -> int:
+    if out.problem is None:
+        return codes.GOOD
+    if out.reader_left:
+        return codes.READER_LEFT
+    err.write(f"orchestrator: could not write to standard output: {out.problem}\n")
+    return codes.TROUBLE

@@ -1,0 +1,339 @@
+"""The runners: callables over worker processes, scripts over commands. What most people come for.
+
+A task's failure is a result, never an exception; misuse raises at once. Results are in input order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+from orchestrator import settings
+from orchestrator.events import Listener
+from orchestrator.limits import GRACE_SECONDS, Limits
+from orchestrator.outcome import Ending, Outcome
+from orchestrator.pool import payload
+from orchestrator.pool.capture import OUTPUT_LIMIT
+from orchestrator.pool.job import CommandLine, Job
+from orchestrator.pool.pool import Pool, Snapshot, name_of
+from orchestrator.pool.shared import borrowed
+from orchestrator.results import ExecutionResult, result_of_outcome
+from orchestrator.retry import RetryPolicy, policy_of
+from orchestrator.runs import Options, Run, contention, tolerance
+
+__all__ = [
+    "BatchRunner",
+    "ExecutionResult",
+    "ParallelRunner",
+    "run_function",
+    "run_parallel",
+    "run_parallel_async",
+    "run_script",
+]
+
+Task = Callable[[], Any]
+Script = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+_SHARED_FUNCTIONS = 8
+
+
+class _Runner:
+    """The keyword options all runners take, and the orders they obey while they run.
+
+    Options: `timeout` seconds for each attempt, counted from its start; `memory_limit` bytes (or text
+    such as "2G") for its whole process tree; `grace` seconds between interrupt and kill; `retries` more
+    attempts at once, or a `retry_policy`; `fail_fast`, True, a number of failures or a share such as
+    "10%", after which the rest is given up; `on_event`, a listener (see `orchestrator.events`), called
+    in the calling thread; `env`, variables on top of the present ones; `cwd`, the directory to run in;
+    `output_limit` bytes kept of each stream of a task.
+
+    Raises TypeError or ValueError at once for an option that makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float | None = None,
+        memory_limit: int | str | None = None,
+        grace: float = GRACE_SECONDS,
+        retries: int = 0,
+        retry_policy: RetryPolicy | None = None,
+        fail_fast: bool | int | str = False,
+        on_event: Listener | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        output_limit: int = OUTPUT_LIMIT,
+    ) -> None:
+        if on_event is not None and not callable(on_event):
+            raise TypeError(f"on_event must be callable, not {on_event!r}")
+        self._options = Options(
+            limits=Limits(timeout, memory_limit, grace),
+            policy=policy_of(retries, retry_policy),
+            tolerated=tolerance(fail_fast),
+            on_event=on_event,
+            env=env,
+            cwd=None if cwd is None else os.path.abspath(cwd),
+        )
+        self._output_limit = output_limit
+        self._runs: list[tuple[Run, Pool]] = []
+
+    def drain(self) -> None:
+        """Hand out no more: tasks not started end SKIPPED, running ones go on. Safe in a signal handler."""
+        for run, _ in tuple(self._runs):
+            run.drain()
+
+    def cancel(self) -> None:
+        """Stop: tasks not started end SKIPPED, running ones CANCELLED. Safe in a signal handler."""
+        for run, _ in tuple(self._runs):
+            run.cancel()
+
+    def snapshot(self) -> Snapshot:
+        """Return what the pool of the present call is doing; an empty snapshot between calls."""
+        for _, pool in tuple(self._runs):
+            return pool.snapshot()
+        return Snapshot((), 0, {}, 0)
+
+    def _iterate(self, run: Run, pool: Pool) -> Iterator[tuple[int, ExecutionResult]]:
+        self._runs.append((run, pool))
+        try:
+            yield from run
+        finally:
+            self._runs.remove((run, pool))
+
+    def _collect(self, run: Run, pool: Pool, total: int) -> list[ExecutionResult]:
+        results: list[ExecutionResult | None] = [None] * total
+        for index, result in self._iterate(run, pool):
+            results[index] = result
+        settled = [result for result in results if result is not None]
+        assert len(settled) == total, "a task ended without an outcome: this is a bug in orchestrator"
+        if error := contention(settled):
+            raise error
+        return settled
+
+
+class ParallelRunner(_Runner):
+    """Run callables in worker processes, several at a time.
+
+    `max_workers` processes (None: `CODOMYRMEX_MAX_WORKERS`, else 4), which stay warm between calls.
+    The keyword options are those of every runner: `timeout`, `memory_limit`, `grace`, `retries`,
+    `retry_policy`, `fail_fast`, `on_event`, `env`, `cwd`, `output_limit`.
+
+    >>> runner = ParallelRunner(max_workers=2, timeout=10)
+    >>> [result.value for result in runner.run([lambda: 1, lambda: 2])]
+    [1, 2]
+    """
+
+    def __init__(self, max_workers: int | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._max_workers = settings.check_workers(max_workers)
+
+    def run(self, tasks: Iterable[Task]) -> list[ExecutionResult]:
+        """Run every task and return their results in input order. Raises TypeError for one not callable."""
+        listed = _callables(tasks)
+        if not listed:
+            return []
+        with borrowed(self._max_workers, self._output_limit) as pool:
+            return self._collect(Run(pool, listed, _pack_task, self._options, len(listed)), pool, len(listed))
+
+    def stream(self, tasks: Iterable[Task]) -> Iterator[tuple[int, ExecutionResult]]:
+        """Yield (index, result) as tasks end. Lazy: `tasks` may be endless. Closing the iterator stops the rest."""
+        with borrowed(self._max_workers, self._output_limit) as pool:
+            yield from self._iterate(Run(pool, tasks, _pack_task, self._options, None), pool)
+
+    def map(self, fn: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[ExecutionResult]:
+        """Yield the result of `fn(item)` for each item, in input order.
+
+        Lazy: `items` may be endless; a bounded number is read ahead. `fn` is pickled once, so that each
+        worker has one copy of it and of what it captured.
+        """
+        if not callable(fn):
+            raise TypeError(f"map needs a callable, not {fn!r}")
+        return self._map(fn, items)
+
+    def _map(self, fn: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[ExecutionResult]:
+        with borrowed(self._max_workers, self._output_limit) as pool:
+            run = Run(pool, items, _item_packer(fn), self._options, None)
+            early: dict[int, ExecutionResult] = {}
+            due = 0
+            for index, result in self._iterate(run, pool):
+                if index != due:
+                    early[index] = result
+                    continue
+                yield result
+                due += 1
+                while due in early:
+                    yield early.pop(due)
+                    due += 1
+
+
+class BatchRunner(_Runner):
+    """Run scripts as processes of their own, several at a time. The keyword options are those of every runner.
+
+    A script is a path, or a list of path and arguments, or one string with arguments quoted as for a
+    shell (taken as a path if there is such a file). `.py` runs under this interpreter, anything else by
+    its executable bit and `#!` line. Standard input is empty.
+    """
+
+    def run_batch(self, scripts: Sequence[Script], batch_size: int = 4) -> list[ExecutionResult]:
+        """Run the scripts, at most `batch_size` at a time, and return their results in input order.
+
+        A new one starts as soon as one ends: batches are not waited for. A script that does not exist is
+        a failed result with return code 127; the others still run.
+        """
+        size = settings.check_workers(batch_size, "batch_size")
+        if isinstance(scripts, (str, bytes)):
+            raise TypeError(f"scripts must be a list of scripts, not the one text {scripts!r}")
+        lines = [_command_line(script) for script in scripts]
+        if not lines:
+            return []
+        with Pool(min(size, len(lines)), output_limit=self._output_limit) as pool:
+            return self._collect(Run(pool, lines, _pack_command, self._options, len(lines)), pool, len(lines))
+
+
+def run_parallel(tasks: Iterable[Task], max_workers: int | None = None, **options: Any) -> list[ExecutionResult]:
+    """Run callables in worker processes and return their results in input order.
+
+    `max_workers` and the keyword options are those of `ParallelRunner`.
+
+    >>> [result.value for result in run_parallel([lambda: 6 * 7], max_workers=1)]
+    [42]
+    """
+    return ParallelRunner(max_workers, **options).run(tasks)
+
+
+async def run_parallel_async(
+    tasks: Iterable[Task], max_workers: int | None = None, **options: Any
+) -> list[ExecutionResult]:
+    """Do as `run_parallel` does without blocking the event loop. Cancelled, it stops its tasks first."""
+    runner = ParallelRunner(max_workers, **options)
+    listed = _callables(tasks)
+    with ThreadPoolExecutor(1, thread_name_prefix="orchestrator-run") as thread:
+        done = asyncio.get_running_loop().run_in_executor(thread, runner.run, listed)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            runner.cancel()
+            await asyncio.wait([done])
+            raise
+
+
+def run_function(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ExecutionResult:
+    """Run `func(*args, **kwargs)` in a worker process and return what it ended with.
+
+    Every argument goes to the function; for limits use `run_parallel([partial(...)], timeout=...)`.
+    """
+    if not callable(func):
+        raise TypeError(f"run_function needs a callable, not {func!r}")
+    return run_parallel([functools.partial(func, *args, **kwargs)])[0]
+
+
+def run_script(
+    script_path: str | os.PathLike[str], args: Sequence[str] | None = None, **options: Any
+) -> ExecutionResult:
+    """Run one script with its arguments as a process of its own, and return what it ended with.
+
+    The keyword options are those of `BatchRunner`.
+    """
+    return BatchRunner(**options).run_batch([[os.fspath(script_path), *(args or ())]], 1)[0]
+
+
+# Tasks into jobs
+
+
+def _callables(tasks: Iterable[Task]) -> list[Task]:
+    listed = list(tasks)
+    for index, task in enumerate(listed):
+        if not callable(task):
+            raise TypeError(f"task {index} must be callable, not {task!r}")
+    return listed
+
+
+def _pack_task(run: Run, index: int, task: Task) -> Job:
+    """Make a callable's job. A plain function that partials share travels once for all of them."""
+    if not callable(task):
+        raise TypeError(f"task {index} must be callable, not {task!r}")
+    name = name_of(task)
+    function, args, kwargs = payload.split(task)
+    if args or kwargs:
+        key = _shared_key(run, function)
+        if key >= 0:
+            return Job(run, index, name, payload.dump_arguments(args, kwargs), key)
+    return Job(run, index, name, payload.dump_call(function, args, kwargs))
+
+
+def _shared_key(run: Run, function: Callable[..., Any]) -> int:
+    """Return the key under which a function travels by itself, or -1.
+
+    Only plain functions without a closure: what an object or a closure holds could be changed by one
+    task and seen by the next, and that must not depend on which worker runs them.
+    """
+    known = run.shared.get(id(function))
+    if known is not None:
+        return known[1]
+    plain = type(function) is BuiltinFunctionType or (type(function) is FunctionType and not function.__closure__)
+    if not plain or len(run.shared) >= _SHARED_FUNCTIONS:
+        return -1
+    key = run.share(payload.dump_function(function))
+    run.shared[id(function)] = (function, key)
+    return key
+
+
+def _item_packer(fn: Callable[[Any], Any]) -> Callable[[Run, int, Any], Job]:
+    """Return a packer for map(): the function travels once, an item is the only argument."""
+    name = name_of(fn)
+    key = -1
+
+    def pack(run: Run, index: int, item: Any) -> Job:
+        nonlocal key
+        if key < 0:
+            key = run.share(payload.dump_function(fn))
+        return Job(run, index, name, payload.dump_arguments((item,), {}), key)
+
+    return pack
+
+
+_Line = tuple[str, list[str]] | ExecutionResult
+
+
+def _pack_command(run: Run, index: int, line: _Line) -> Job | ExecutionResult:
+    if isinstance(line, ExecutionResult):
+        return line
+    name, argv = line
+    return Job(run, index, name, command=CommandLine(argv))
+
+
+def _command_line(script: Script) -> _Line:
+    """Return a script's name and command line, or the result of one that cannot be run at all."""
+    if isinstance(script, (str, os.PathLike)):
+        path, args = os.fspath(script), list[str]()
+        if isinstance(script, str) and not os.path.lexists(path):
+            path, *args = _split(path)
+    elif isinstance(script, Sequence) and script and not isinstance(script, bytes):
+        path, *args = (os.fspath(part) for part in script)
+    else:
+        raise TypeError(f"a script must be a path or a list of path and arguments, not {script!r}")
+    problem = None
+    if not os.path.lexists(path):
+        problem = ("there is no such file", 127)
+    elif os.path.isdir(path):
+        problem = ("it is a directory", 126)
+    elif path.endswith(".py") and not os.access(path, os.R_OK):
+        problem = ("it cannot be read (permission denied)", 126)
+    if problem is not None:
+        reason, code = f"{path}: cannot be run: {problem[0]}\n", problem[1]
+        return result_of_outcome(Outcome(Ending.RAISED, reason=reason, return_code=code), path)
+    absolute = os.path.abspath(path)
+    return path, [sys.executable, absolute, *args] if path.endswith(".py") else [absolute, *args]
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text) or [text]
+    except ValueError:  # an unterminated quote: then it is a strange name of a file
+        return [text]

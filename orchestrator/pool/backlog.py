@@ -1,0 +1,244 @@
+"""The queue between those who submit jobs and the slots that run them: one lock, all counts.
+
+Jobs go in at the tail, and at the head when a slot could not run them. `take` hands out a chunk.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from orchestrator.exceptions import ConcurrencyError
+from orchestrator.outcome import Ending, Outcome
+from orchestrator.pool.job import Group, Job
+
+_log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 1 << 20
+_CHUNK_TASKS = 4096  # as many tokens as fit a page of a pipe
+_UNSTARTED = Outcome(Ending.CANCELLED, reason="cancelled before it started\n", return_code=130)
+
+
+class Idle(Exception):
+    """Tell a slot that nothing came in the time it was ready to wait."""
+
+
+class Backlog:
+    """Jobs that wait, and what is known of those that do not."""
+
+    def __init__(self, slots: int, bound: int | None) -> None:
+        self._lock = threading.Lock()  # guards every field below
+        self._came = threading.Condition(self._lock)  # jobs came, or the end did; waited for by idle slots
+        self._went = threading.Condition(self._lock)  # a place is free, or all is done; waited for by submitters
+        self._jobs: deque[Job] = deque()
+        self._slots = slots
+        self._bound = bound
+        self._idle = 0
+        self._running: set[Job] = set()
+        self._live = 0
+        self._starting = 0
+        self._closed = False
+        self._broken: ConcurrencyError | None = None
+        self._endings: Counter[Ending] = Counter()
+
+    # Submitting
+
+    def put(self, jobs: Iterable[Job], acquire_timeout: float | None, from_slot: bool = False) -> None:
+        """Queue jobs; wait for room for `acquire_timeout` seconds (None: for ever), but never in a slot's thread.
+
+        Raises ConcurrencyError when there is no room or no worker can be started, RuntimeError when the
+        pool is shut down; then none of the jobs is queued.
+        """
+        batch = list(jobs)
+        with self._lock:
+            self.check_open()
+            if self._bound is not None:
+                self._wait_for_room(len(batch), 0 if from_slot else acquire_timeout)
+            self._jobs.extend(batch)
+            wake = min(len(batch), self._idle)
+            if wake:
+                self._came.notify(wake)
+
+    def check_open(self) -> None:
+        """Raise what `put` raises once no more jobs are taken."""
+        if self._broken is not None:
+            raise ConcurrencyError(str(self._broken))
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def _wait_for_room(self, count: int, acquire_timeout: float | None) -> None:
+        assert self._bound is not None
+        until = None if acquire_timeout is None else time.monotonic() + acquire_timeout
+        while self._jobs and len(self._jobs) + count > self._bound:
+            left = None if until is None else until - time.monotonic()
+            if (left is not None and left <= 0) or not self._went.wait(left):
+                raise ConcurrencyError(
+                    f"the queue is full: {len(self._jobs)} tasks wait for {self._slots} workers (bound {self._bound}); "
+                    "wait longer (acquire_timeout), allow more workers or a longer queue (max_queue)"
+                )
+            self.check_open()
+
+    # Slots
+
+    def enter(self, starting_at_most: int) -> bool:
+        """Count one more slot in, if there are jobs no idle slot will take and room for another slot."""
+        with self._lock:
+            if self._live >= self._slots or self._starting >= starting_at_most or self._broken:
+                return False
+            if len(self._jobs) <= self._idle + self._starting:
+                return False
+            self._live += 1
+            self._starting += 1
+            return True
+
+    def settled(self) -> None:
+        """Count a slot as started: its first worker is ready, or was not needed."""
+        with self._lock:
+            self._starting -= 1
+
+    def leave(self, why: ConcurrencyError | None = None) -> None:
+        """Count a slot out. When the last one goes because no worker can be started, all that waits fails."""
+        with self._lock:
+            self._live -= 1
+            stranded: list[Job] = []
+            if why is not None and self._live == 0:
+                self._broken = why
+                stranded = list(self._jobs)
+                self._jobs.clear()
+            self._went.notify_all()
+        for job in stranded:
+            self._tell(job, Outcome(Ending.SKIPPED, reason=f"{why}\n", exception=why, return_code=1))
+
+    def take(self, idle_seconds: float | None) -> list[Job] | None:
+        """Return the next chunk; None when there will be no more. Raises Idle when nothing came in time."""
+        with self._lock:
+            while True:
+                chunk, dropped = self._cut_chunk()
+                if chunk or dropped:
+                    self._running.update(chunk)
+                    self._went.notify_all()
+                    break
+                if self._closed or self._broken:
+                    return None
+                self._idle += 1
+                try:
+                    came = self._came.wait(idle_seconds)
+                finally:
+                    self._idle -= 1
+                if not came and not self._jobs and not self._closed:
+                    raise Idle
+        for job in dropped:
+            self._tell(job, _UNSTARTED)
+        return chunk or self.take(idle_seconds)
+
+    def _cut_chunk(self) -> tuple[list[Job], list[Job]]:
+        """Cut the next chunk off the queue: jobs of one group, about 20 ms of work, leaving some for every slot."""
+        chunk: list[Job] = []
+        dropped: list[Job] = []
+        size = most = 0
+        while self._jobs and len(chunk) <= most:
+            job = self._jobs[0]
+            if chunk and (len(chunk) == most or job.alone or job.group is not chunk[0].group or size > _CHUNK_BYTES):
+                break
+            self._jobs.popleft()
+            if job.cancelled:
+                dropped.append(job)
+                continue
+            if not job.claimed and not job.group.claim(job):
+                continue
+            job.claimed = True
+            chunk.append(job)
+            size += len(job.pickled)
+            if not most:
+                single = job.alone or job.group.limits.memory is not None
+                share = -(-(len(self._jobs) + 1) // (2 * self._slots))
+                most = 1 if single else max(1, min(job.group.pace.chunk, share, _CHUNK_TASKS))
+        return chunk, dropped
+
+    def give_back(self, jobs: list[Job]) -> None:
+        """Return jobs that a slot took and did not run to the head of the queue."""
+        with self._lock:
+            self._running.difference_update(jobs)
+            self._jobs.extendleft(reversed(jobs))
+            self._came.notify(len(jobs))
+
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """Tell a job's group how it ended, and count it."""
+        self._tell(job, outcome)
+        with self._lock:
+            self._running.discard(job)
+
+    def abandon(self, jobs: list[Job], why: ConcurrencyError) -> None:
+        """Fail those of a slot's jobs that it has neither finished nor given back."""
+        with self._lock:
+            lost = [job for job in jobs if job in self._running]
+        for job in lost:
+            self.finish(job, Outcome(Ending.CRASHED, reason=f"{why}\n", exception=why, return_code=1))
+
+    def _tell(self, job: Job, outcome: Outcome) -> None:
+        self._endings[outcome.ending] += 1
+        try:
+            job.group.deliver(job, outcome)
+        except BaseException:  # a done-callback of the user's: it may do anything but stop a slot
+            _log.exception("a callback of %s failed", job.name)
+
+    def withdraw(self, group: Group) -> list[Job]:
+        """Take a group's waiting jobs off the queue and return them: they will not run."""
+        with self._lock:
+            taken = [job for job in self._jobs if job.group is group]
+            if taken:
+                self._jobs = deque(job for job in self._jobs if job.group is not group)
+                self._went.notify_all()
+        return taken
+
+    # The end
+
+    def disown(self) -> None:
+        """Become inert, in a forked copy of the driver: no lock may be waited for, no job will run here."""
+        self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)
+        self._went = threading.Condition(self._lock)
+        self._jobs.clear()
+        self._live = 0
+        self._closed = True
+
+    def close(self, cancel: bool) -> None:
+        """Take no more jobs; with `cancel`, give up those that wait."""
+        with self._lock:
+            self._closed = True
+            given_up: list[Job] = []
+            if cancel:
+                given_up = list(self._jobs)
+                self._jobs.clear()
+            self._came.notify_all()
+            self._went.notify_all()
+        for job in given_up:
+            self._tell(job, _UNSTARTED)
+
+    def cancel_running(self) -> None:
+        """Mark every job that a slot has as cancelled; the slots still have to be nudged."""
+        with self._lock:
+            for job in self._running:
+                job.cancelled = True
+
+    def wait_done(self, seconds: float | None = None) -> bool:
+        """Wait until every slot has gone; tell whether they have."""
+        with self._lock:
+            return self._went.wait_for(lambda: self._live == 0, seconds)
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait."""
+        return len(self._jobs)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more jobs are taken."""
+        return self._closed or self._broken is not None
+
+    def endings(self) -> dict[Ending, int]:
+        """Return how many jobs ended in each way so far."""
+        return dict(self._endings)

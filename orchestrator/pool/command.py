@@ -1,0 +1,189 @@
+"""Command(Child): a script or another program, in a session of its own, its output captured.
+
+Started and supervised by the slot thread itself, with the same deadline, memory and kill code as a
+worker's tasks. Exit code 0 is OK, another is RAISED, death by a signal is CRASHED; what could not be
+started ends RAISED with the shell's codes: 127 not found, 126 found but not runnable (POSIX, 2.8.2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Mapping
+
+import psutil
+
+from orchestrator import settings
+from orchestrator.limits import Limits
+from orchestrator.outcome import Ending, Outcome
+from orchestrator.pool.child import Child, StartError, State
+from orchestrator.pool.endings import how_it_ended, stopped_outcome
+from orchestrator.pool.job import Job
+from orchestrator.pool.lifeline import lifeline
+from workers.tree import COOKIE
+
+_EARLY_SECONDS = 0.01
+"""The first look at a program's memory: most are small and short."""
+_SCARCE = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+
+
+class Command(Child):
+    """One run of one program. Owned by one slot thread."""
+
+    def __init__(self, output_limit: int, nudge: int) -> None:
+        super().__init__(output_limit, nudge)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._usage: resource.struct_rusage | None = None
+        self._high_water = 0
+
+    def run(self, job: Job) -> Outcome:
+        """Run the program to its end. Raises StartError when the machine is short of processes or descriptors."""
+        group = job.group
+        known = frozenset(psutil.pids())
+        self.begin_task(job.name)
+        try:
+            self._start(job, group.cwd, group.env)
+        except OSError as error:
+            self.bury(sweep=False)
+            if error.errno in _SCARCE:
+                raise StartError(f"{type(error).__name__}: {error}") from error
+            return _not_started(job, error, group.cwd)
+        except ValueError as error:  # a NUL in an argument
+            self.bury(sweep=False)
+            return Outcome(Ending.RAISED, reason=f"{job.name}: cannot be run: {error}\n", return_code=126)
+        if group.wants_start:
+            group.begun(job, self.pid)
+        self._supervise(job, group.limits)
+        return self._conclude(known)
+
+    def _start(self, job: Job, cwd: str | None, extra: Mapping[str, str] | None) -> None:
+        line = job.command
+        assert line is not None
+        env = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            **(extra or {}),
+        }  # a killed script keeps what it printed
+        env |= {COOKIE: self.cookie, settings.DEPTH: str(settings.depth() + 1)}
+        lifeline.announce(self.cookie)
+        self._process = subprocess.Popen(
+            list(line.argv),
+            stdin=subprocess.DEVNULL if line.stdin is None else line.stdin,
+            stdout=self.stdout.fd,
+            stderr=self.stderr.fd,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,
+        )
+        self.adopt(self._process.pid)
+        self.move(State.BUSY)
+
+    def _supervise(self, job: Job, limits: Limits) -> None:
+        """Wait for the program's end; condemn it when it has to go."""
+        self._tick_at = self.started_at + _EARLY_SECONDS
+        seconds = limits.seconds
+        while True:
+            deadline = float("inf") if seconds is None else self.started_at + self.stalled + seconds
+            if job.cancelled:
+                self.condemn(Ending.CANCELLED, "cancelled while it ran", limits.grace)
+            elif time.monotonic() >= deadline:
+                self.condemn(Ending.TIMED_OUT, f"its time limit passed ({seconds:g} s)", limits.grace)
+            if self.pause(deadline if self.verdict is None else float("inf"), limits.memory):
+                return
+
+    def _tick(self, now: float, memory_limit: int | None) -> None:
+        self._high_water = max(self._high_water, _high_water(self.pid))
+        super()._tick(now, memory_limit)
+
+    def _conclude(self, known: frozenset[int]) -> Outcome:
+        seconds = self.running_seconds()
+        status = self.status()
+        swept = self.sweep(known if self.verdict is None else frozenset())
+        if self.verdict is None and status >= 0:
+            ending = Ending.RAISED if status else Ending.OK
+            reason = f"{how_it_ended(status)}\n" if status else ""
+            outcome = Outcome(ending, None, reason, None, status, stdout=self.stdout.read(), stderr=self.stderr.read())
+        else:
+            outcome = stopped_outcome(self, self.verdict, status)
+        left = [name for name in swept if not name.startswith(f"{self.pid} ")]
+        if left and self.verdict is None:
+            note = f"[stopped what it left running: {', '.join(left)}]\n".encode()
+            outcome = outcome._replace(stderr=outcome.stderr + note)
+        samples, seen = tuple(self.samples), max(self.peak, self._high_water)
+        self.bury(sweep=False)
+        used = self._usage
+        assert used is not None
+        return outcome._replace(
+            seconds=seconds,
+            cpu_seconds=used.ru_utime + used.ru_stime,
+            peak_memory=max(seen, _own_peak(used.ru_maxrss * 1024, seen)),
+            pid=self.pid,
+            samples=samples,
+        )
+
+    def _reap(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        try:
+            _, status, self._usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        except ChildProcessError:  # the application ignores SIGCHLD, or waits for any child
+            process.returncode = 0
+            self._usage = resource.getrusage(resource.RUSAGE_THREAD)
+
+
+def _own_peak(maxrss: int, seen: int) -> int:
+    """Return the kernel's figure for a program's peak, unless it is really ours.
+
+    Linux counts what was resident before exec(), and until then the child shares its parent's memory;
+    so a figure up to our own peak says nothing, and what was seen while it ran is better.
+    """
+    return 0 if seen and maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 else maxrss
+
+
+def _high_water(pid: int) -> int:
+    """Return a process's VmHWM in bytes (proc(5)); 0 when it has gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def _not_started(job: Job, error: OSError, cwd: str | None) -> Outcome:
+    """Say why a program could not be started, with the exit code a shell would give."""
+    line = job.command
+    assert line is not None
+    program = os.fsdecode(line.argv[0])
+    if cwd is not None and not os.path.isdir(cwd):
+        return Outcome(Ending.RAISED, reason=f"{job.name}: the working directory {cwd!r} is gone\n", return_code=126)
+    code = 127 if isinstance(error, FileNotFoundError) else 126
+    why = error.strerror or str(error)
+    interpreter = _shebang(program)
+    if isinstance(error, FileNotFoundError) and interpreter is not None:
+        code, why = 126, f"its interpreter {interpreter!r} does not exist"
+        if interpreter.endswith("\r"):
+            why += " (the file has Windows line ends)"
+    elif isinstance(error, PermissionError) and not os.access(program, os.X_OK):
+        why = "it is not executable (chmod +x)"
+    elif error.errno == errno.ENOEXEC:
+        why = "it is no program of this machine, and has no #! line"
+    elif error.errno == errno.E2BIG:
+        why = "its argument list is too long"
+    return Outcome(Ending.RAISED, reason=f"{job.name}: cannot be run: {why}\n", return_code=code)
+
+
+def _shebang(path: str) -> str | None:
+    try:
+        with open(path, "rb") as script:
+            first = script.readline(256)
+    except OSError:
+        return None
+    return os.fsdecode(first[2:].rstrip(b"\n").strip(b" ").split(b" ")[0]) if first.startswith(b"#!") else None

@@ -1,0 +1,377 @@
+"""Worker(Child): a loky-started process that runs chunks of callables over the wire of workers/wire.py.
+
+`run` sends a chunk and yields each task's outcome as its frame arrives. Who is to blame when the
+process dies is known exactly: the frames say what finished, the tokens left in their pipe what never
+started, and at most one task is between the two.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from math import inf
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from orchestrator import settings
+from orchestrator.outcome import Ending, Outcome
+from orchestrator.pool.child import Child, StartError, State
+from orchestrator.pool.endings import failed, how_it_ended, load_value, stopped_outcome
+from orchestrator.pool.job import Job
+from orchestrator.pool.lifeline import lifeline
+from workers import wire
+from workers.main import serve
+from workers.tree import COOKIE
+
+START_SECONDS = 60.0
+"""How long a worker may take to say that it is ready."""
+_REBUILD_SECONDS = 60.0
+"""How long arguments may take to be sent and rebuilt, on top of the task's own limit."""
+_CLOSE_SECONDS = 1.0
+_TAKE_BACK_SECONDS = 0.05
+"""A task of a chunk that takes longer than this loses its neighbours to other workers."""
+_READ_BYTES = 1 << 18
+_STRIKES = 3
+_NONE = pickle.dumps(None, 5)
+
+_starting = threading.Lock()  # process.start() of multiprocessing is not made for several threads at once
+
+_THREAD_CAPS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+                "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
+
+
+class WorkerLost(Exception):
+    """The worker was dead before it had the chunk: nobody's fault, so the chunk goes to another."""
+
+
+class Worker(Child):
+    """A process that runs callables. Owned by one slot thread."""
+
+    def __init__(self, output_limit: int, threads_per_worker: int, nudge: int) -> None:
+        super().__init__(output_limit, nudge)
+        self._threads_per_worker = threads_per_worker
+        self._reader = wire.FrameReader()
+        self._functions: deque[int] = deque(maxlen=wire.FUNCTIONS_KEPT)
+        self._process: BaseProcess | None = None
+        self._ends: list[Connection] = []
+        self._token_reader = -1
+        self._waiting: deque[Job] = deque()
+        self._granted = 0
+        self._finished = 0
+        self._left_threads = False
+        self.baseline = 0
+        self.leaving = False
+        self.tasks_run = 0
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the worker can take another chunk."""
+        return self.state is State.READY and not self.leaving and self.verdict is None
+
+    # Start
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready. Raises StartError."""
+        try:
+            lifeline.announce(self.cookie)
+            self._spawn()
+            self._wait_ready()
+        except (OSError, AssertionError, EOFError, StartError) as error:
+            self.kill()
+            self.bury()
+            raise (
+                error if isinstance(error, StartError) else StartError(f"{type(error).__name__}: {error}")
+            ) from error
+
+    def _spawn(self) -> None:
+        from loky.backend.context import get_context
+
+        context = get_context("loky")
+        theirs: list[Connection] = []
+        try:
+            for we_write in (True, True, False):
+                reader, writer = context.Pipe(duplex=False)
+                self._ends.append(writer if we_write else reader)
+                theirs.append(reader if we_write else writer)
+            theirs += [Connection(os.dup(self.stdout.fd)), Connection(os.dup(self.stderr.fd))]
+            process = context.Process(target=serve, args=tuple(theirs), name="orchestrator-worker", env=self._env())
+            with _starting:
+                # Until it has left our session, the terminal's Ctrl-C would reach it: it starts deaf.
+                old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP})
+                try:
+                    process.start()
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, old)
+            self._process = process
+            self.adopt(process.pid)
+        finally:
+            for connection in theirs:
+                connection.close()
+        self._messages, self._tokens, self._frames = (end.fileno() for end in self._ends)
+        for end in self._ends:
+            os.set_blocking(end.fileno(), False)
+        self._token_reader = os.open(f"/proc/self/fd/{self._tokens}", os.O_RDONLY | os.O_NONBLOCK)
+        self._poll.register(self._frames, select.POLLIN)
+
+    def _env(self) -> dict[str, str]:
+        caps = {name: str(self._threads_per_worker) for name in _THREAD_CAPS if name not in os.environ}
+        return {COOKIE: self.cookie, settings.DEPTH: str(settings.depth() + 1), **caps}
+
+    def _wait_ready(self) -> None:
+        until = time.monotonic() + START_SECONDS
+        news = select.poll()
+        news.register(self._frames, select.POLLIN)
+        news.register(self._pidfd, select.POLLIN)
+        while (left := until - time.monotonic()) > 0:
+            news.poll(left * 1000 + 0.5)
+            for frame in self._read():
+                self.baseline = frame.peak
+                self.cpu_before = frame.cpu_seconds
+                self.move(State.READY)
+                return
+            if self.exited():
+                words = self.stderr.read()[-2000:].decode("utf-8", "replace")
+                raise StartError(f"a worker {how_it_ended(self.status())} before it was ready. {words}".rstrip())
+        raise StartError(f"a worker was not ready after {START_SECONDS:.0f} s")
+
+    # Running a chunk
+
+    def run(self, jobs: list[Job], give_back: Callable[[list[Job]], None]) -> Iterator[tuple[Job, Outcome]]:
+        """Run a chunk and yield each job with its outcome, in order.
+
+        Jobs that this worker will not run (it died before them, or one before them takes long) go to
+        `give_back`. Raises WorkerLost when the worker turned out dead before it had the chunk.
+        """
+        group = jobs[0].group
+        limits = group.limits
+        self._waiting = deque(jobs)
+        self._granted = len(jobs)
+        self._finished = 0
+        self._send(jobs)
+        self.move(State.BUSY)
+        self._next_task()
+        rebuilding = limits.seconds is not None
+        gone = False
+        while True:
+            for frame in self._read():
+                if frame.kind == wire.STARTED:
+                    rebuilding = False
+                    self._next_task()
+                else:
+                    yield self._conclude(frame)
+            if not self._waiting:
+                break
+            if gone or self.leaving:
+                yield from self._autopsy(give_back)
+                return
+            deadline = self._deadline(limits.seconds, rebuilding)
+            overdue = self.verdict is None and time.monotonic() >= deadline
+            cancelled = self.verdict is None and any(job.cancelled for job in self._waiting)
+            alone = len(self._waiting) == 1
+            crowded_until = inf if alone else self.started_at + _TAKE_BACK_SECONDS
+            if not alone and not rebuilding and (overdue or cancelled or time.monotonic() >= crowded_until):
+                # Whatever happens to the running task now must not reach the next: it may be done already.
+                self._take_back(give_back)
+                continue
+            if cancelled:
+                self.condemn(Ending.CANCELLED, "cancelled while it ran", limits.grace)
+            elif overdue:
+                phase = "its arguments took too long to rebuild" if rebuilding else "its time limit passed"
+                self.condemn(Ending.TIMED_OUT, f"{phase} ({limits.seconds:g} s)", limits.grace)
+            gone = self.pause(min(deadline, crowded_until), limits.memory)
+        self.move(State.READY)
+
+    def _deadline(self, seconds: float | None, rebuilding: bool) -> float:
+        """Return when the running task's time is up. A result already on its way gets time to arrive."""
+        if seconds is None:
+            return inf
+        extra = _REBUILD_SECONDS if rebuilding or self._reader.missing else 0.0
+        return self.started_at + self.stalled + seconds + extra
+
+    def _next_task(self) -> None:
+        self.begin_task(self._waiting[0].name if self._waiting else "")
+        if self._waiting:
+            job = self._waiting[0]
+            if job.group.wants_start:
+                job.group.begun(job, self.pid)
+
+    def _take_back(self, give_back: Callable[[list[Job]], None]) -> None:
+        """Take back the tokens of all tasks but the running one; whoever reads a token owns its task."""
+        try:
+            taken = len(os.read(self._token_reader, len(self._waiting) - 1))
+        except BlockingIOError:
+            return
+        os.write(self._tokens, wire.STOP)
+        self._granted -= taken
+        give_back([self._waiting.pop() for _ in range(taken)][::-1])
+
+    def _conclude(self, frame: wire.Frame) -> tuple[Job, Outcome]:
+        """Make the outcome of the task whose frame has arrived."""
+        job = self._waiting.popleft()
+        self._finished += 1
+        self.tasks_run += 1
+        self.cpu_before += frame.cpu_seconds
+        if frame.flags:
+            self._heed(frame.flags)
+        stdout = self.stdout.read(frame.stdout_end) if frame.stdout_end != self.stdout.begin else b""
+        stderr = self.stderr.read(frame.stderr_end) if frame.stderr_end != self.stderr.begin else b""
+        if self.stopped:
+            stderr += b"[stopped what this task left running: %s]\n" % ", ".join(self.stopped).encode()
+            self.stopped = []
+        ending, value, reason, exception, code = Ending.OK, None, "", None, 0
+        if frame.how != wire.RETURNED:
+            ending, reason, exception, code = failed(frame, self.verdict)
+        elif frame.body != _NONE:
+            value, failure = load_value(frame.body)
+            if failure is not None:
+                ending, reason, code = Ending.RAISED, failure, 1
+        samples = tuple(self.samples) if self.samples else ()
+        outcome = Outcome(
+            ending, value, reason, exception, code, frame.seconds, frame.cpu_seconds,
+            max(frame.peak, self.peak), self.pid, stdout, stderr, samples,
+        )  # fmt: skip
+        job.group.pace.note(frame.seconds)
+        self._next_task()
+        return job, outcome
+
+    def _heed(self, flags: int) -> None:
+        """Act on what a task left behind, before its outcome is told."""
+        if flags & wire.LEFT_THREADS:
+            self._left_threads = True
+        if flags & wire.LEAVING:
+            self.leaving = True
+            mine = f"{self.pid} "
+            stopped = [name for name in self.kill() if not name.startswith(mine)]
+            self.stopped = stopped if flags & wire.LEFT_PROCESSES else []
+
+    def _autopsy(self, give_back: Callable[[list[Job]], None]) -> Iterator[tuple[Job, Outcome]]:
+        """Say whose fault the worker's end was: of the one task that has its token and no frame, if any."""
+        status = self.status()
+        try:
+            left = len(os.read(self._token_reader, self._granted))
+        except BlockingIOError:
+            left = 0
+        claimed = self._granted - left
+        waiting = list(self._waiting)
+        victim = waiting[0] if claimed > self._finished else None
+        if victim is None and self._finished == 0 and not self.leaving:
+            victim = self._rebuild_death(waiting)
+        outcome = None
+        if victim is not None:
+            waiting.remove(victim)
+            outcome = stopped_outcome(self, self.verdict, status, neighbour_threads=self._left_threads)
+        self.bury()
+        if waiting:
+            give_back(waiting)
+        if victim is not None and outcome is not None:
+            yield victim, outcome
+
+    def _rebuild_death(self, waiting: list[Job]) -> Job | None:
+        """Judge a death before any task had started: one of their arguments, or somebody's kill from outside.
+
+        Several are tried one by one; one alone is to blame when it happens again and again, or at once
+        when it was condemned for it.
+        """
+        for job in waiting:
+            job.alone = True
+        if len(waiting) > 1:
+            return None
+        waiting[0].strikes += 1
+        return waiting[0] if self.verdict is not None or waiting[0].strikes >= _STRIKES else None
+
+    # The pipes
+
+    def _send(self, jobs: list[Job]) -> None:
+        """Send a chunk. Raises WorkerLost when the worker is not there to read it."""
+        group = jobs[0].group
+        functions = {job.function for job in jobs if job.function >= 0}
+        new = functions.difference(self._functions)
+        self._functions.extend(new)
+        message = wire.Message(
+            [(job.function, job.pickled) for job in jobs],
+            [(key, group.functions[key]) for key in new],
+            group.limits.seconds,
+            group.limits.grace,
+            group.cwd,
+            group.env,
+        )
+        prefix, body = wire.pack_message(message)
+        try:
+            os.write(self._tokens, wire.TOKEN * len(jobs))
+            self._write([memoryview(prefix), memoryview(body)])
+        except OSError as error:
+            raise WorkerLost(f"worker {self.pid} was gone before it had the task") from error
+
+    def _write(self, parts: list[memoryview]) -> None:
+        """Write to the message pipe, however full it is. Raises OSError when the worker dies or stops reading."""
+        ready = None
+        while parts:
+            try:
+                written = os.writev(self._messages, parts)
+            except BlockingIOError:
+                if ready is None:
+                    ready = select.poll()
+                    ready.register(self._messages, select.POLLOUT)
+                    ready.register(self._pidfd, select.POLLIN)
+                if not ready.poll(_REBUILD_SECONDS * 1000) or self.exited():
+                    raise BrokenPipeError from None
+                continue
+            while parts and written >= len(parts[0]):
+                written -= len(parts.pop(0))
+            if written:
+                parts[0] = parts[0][written:]
+
+    def _read(self) -> Iterator[wire.Frame]:
+        """Yield the frames that have arrived, without waiting for more."""
+        while True:
+            try:
+                data = os.read(self._frames, _READ_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                # The end without the process's end: the task closed our descriptors. No frame can come.
+                if not self._killed and not self.exited():
+                    self.kill()
+                return
+            self._reader.feed(data)
+            yield from self._reader
+            if len(data) < _READ_BYTES:
+                return
+
+    # End
+
+    def close(self) -> None:
+        """Let the worker go: in order when it is idle and whole, else with its tree."""
+        if self.state is State.DEAD:
+            return
+        in_order = self.reusable
+        if in_order:
+            self._ends[0].close()
+            in_order = self.wait_exit(_CLOSE_SECONDS)
+        if not in_order:
+            self.kill()
+        self.bury(sweep=not in_order)
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            self._process.join()
+            self._process = None  # which closes its sentinel: loky's Popen has no close()
+        self._close_pipes()
+
+    def disown(self) -> None:
+        """Close our copies of its descriptors, in a forked copy of the driver."""
+        super().disown()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for end in self._ends:
+            end.close()
+        if self._token_reader >= 0:
+            os.close(self._token_reader)
+            self._token_reader = -1

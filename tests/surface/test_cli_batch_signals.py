@@ -1,0 +1,130 @@
+"""`orchestrator batch`: Ctrl-C once and twice, SIGTERM, SIGHUP, and the picture on a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.surface.shell import WAITS, Shell, Terminal, end_of, is_gone, read_until, wait_until
+
+STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAITS
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """A terminal of 80 columns and 24 lines."""
+    terminal = Terminal(80, 24)
+    yield terminal
+    terminal.close()
+
+
+def test_the_first_ctrl_c_starts_no_more_scripts_and_lets_the_running_ones_finish(gate: Shell) -> None:
+    script = gate.script("waits.py", WAITS)
+    process = gate.start("-j2", *[script] * 5)
+    wait_until(lambda: len(gate.waiting()) == 2, "two scripts run")
+    process.send_signal(signal.SIGINT)
+    notice = read_until(process.stderr, "\n")
+    assert notice == "stopping: waiting for 2 running scripts; press Ctrl-C again to kill them\n"
+    gate.release()
+    done = end_of(process)
+    assert done.returncode == 130
+    assert "5 scripts: 2 ok, 3 skipped in " in done.stdout
+    assert "stopped by SIGINT" in done.stdout
+    assert len(gate.waiting()) == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_the_second_ctrl_c_kills_the_running_scripts_and_shows_what_is_known(gate: Shell) -> None:
+    script = gate.script("waits.py", STUBBORN)
+    process = gate.start("-j2", *[script] * 3, "--grace", "0.1")
+    wait_until(lambda: len(gate.waiting()) == 2, "two scripts run")
+    process.send_signal(signal.SIGINT)
+    read_until(process.stderr, "stopping: waiting")
+    process.send_signal(signal.SIGINT)
+    done = end_of(process)
+    assert done.returncode == 130
+    assert "3 scripts: 2 cancelled, 1 skipped in " in done.stdout
+    assert "begun" in done.stdout
+    assert all(is_gone(pid) for pid in gate.waiting())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_sigterm_and_sighup_kill_the_running_scripts_at_once(
+    gate: Shell, number: signal.Signals, code: int
+) -> None:
+    script = gate.script("waits.py", WAITS)
+    process = gate.start("-j2", "--json", *[script] * 3)
+    wait_until(lambda: len(gate.waiting()) == 2, "two scripts run")
+    process.send_signal(number)
+    done = end_of(process)
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"] == code
+    assert document["stopped_by"] == number.name
+    assert document["counts"] == {"cancelled": 2, "skipped": 1}
+    assert all(is_gone(pid) for pid in gate.waiting())
+
+
+def test_a_hangup_is_ignored_under_nohup(gate: Shell) -> None:
+    process = gate.start(gate.script("waits.py", WAITS), ignored=frozenset({signal.SIGHUP}))
+    wait_until(gate.waiting, "the script runs")
+    process.send_signal(signal.SIGHUP)
+    gate.release()
+    done = end_of(process)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_terminal_shows_the_running_scripts_and_then_the_report_alone(
+    gate: Shell, terminal: Terminal
+) -> None:
+    process = gate.start(
+        gate.script("waits.py", WAITS),
+        gate.script("a.py"),
+        "-j2",
+        stdout=terminal.descriptor,
+        stderr=terminal.descriptor,
+    )
+    picture = terminal.read_until("1/2  1 running")
+    assert "waits.py" in picture
+    wait_until(gate.waiting, "the script runs")
+    gate.release()
+    assert end_of(process).returncode == 0
+    text = terminal.read_all()
+    report = text[text.rindex("\x1b[?25h") :]
+    assert re.search(r"^waits.py.*ok", report, re.MULTILINE)
+    assert "2 scripts: " in report
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(20, 10), (40, 6), (200, 50)])
+def test_the_picture_fits_the_terminal(gate: Shell, columns: int, lines: int) -> None:
+    terminal = Terminal(columns, lines)
+    scripts = [gate.script(f"a/rather/long/path/to/script_number_{n}.py", WAITS) for n in range(12)]
+    process = gate.start("-j12", *scripts, stdout=terminal.descriptor, stderr=terminal.descriptor)
+    wait_until(lambda: len(gate.waiting()) == 12, "all scripts run")
+    hidden = "... and " if lines < 14 else "script_number_11.py"
+    seen = terminal.read_until("0/12")
+    while hidden not in seen:
+        seen += terminal.read_until("0/12")
+    process.send_signal(signal.SIGTERM)
+    seen += terminal.read_all()
+    assert process.wait() == 143
+    terminal.close()
+    pictures = [picture for picture in seen.split("\x1b[?25h")[0].split("\r\x1b[2K") if picture]
+    for picture in pictures:
+        drawn = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", picture).replace("\r", "").split("\n")
+        assert len(drawn) < lines
+        assert max(map(len, drawn)) <= columns
+
+
+def test_ctrl_c_on_a_terminal_shows_the_notice_in_the_picture(gate: Shell, terminal: Terminal) -> None:
+    process = gate.start(gate.script("waits.py", WAITS), stderr=terminal.descriptor)
+    wait_until(gate.waiting, "the script runs")
+    process.send_signal(signal.SIGINT)
+    terminal.read_until("stopping: waiting for 1 running script; press Ctrl-C again to kill")
+    gate.release()
+    done = end_of(process)
+    assert done.returncode == 130
+    assert "1 script: 1 ok in " in done.stdout

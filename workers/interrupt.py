@@ -1,0 +1,37 @@
+"""The exception that reaches a task when its time is up, and the signal handler that raises it.
+
+It is defined here, not in `orchestrator`, because a worker raises it and a worker imports nothing
+of `orchestrator`; `orchestrator.OrchestratorTimeoutError` is this very class.
+"""
+
+from __future__ import annotations
+
+from types import FrameType
+
+
+class OrchestratorTimeoutError(Exception):
+    """Report that a deadline has passed.
+
+    Raised in three places: in a worker's main thread, at the line where a task hangs, when the task
+    is stopped (its time limit passed or it was cancelled); by `ExecutionResult.unwrap()` for a task
+    that timed out; and by a workflow whose own deadline has passed.
+    """
+
+
+class Interrupt:
+    """Turn SIGTERM into an exception, but only while a task is running.
+
+    The loop sets `armed` around the user's function. A signal that arrives between tasks is too
+    late to matter: the finished task's frame wins, and whoever sent the signal kills the worker next.
+    """
+
+    __slots__ = ("armed", "fired")
+
+    def __init__(self) -> None:
+        self.armed = False
+        self.fired = False
+
+    def __call__(self, _signum: int, _frame: FrameType | None) -> None:
+        if self.armed:
+            self.fired = True
+            raise OrchestratorTimeoutError("stopped here: the task's time limit passed or it was cancelled")

@@ -1,0 +1,160 @@
+"""The bytes between a driver and a worker: one message per chunk down, one frame per fact up.
+
+Down (a pipe the worker reads): an 8-byte length, then a pickled `Message`. One byte per task goes
+down a second pipe, the tokens: the worker takes one before it starts a task, and the driver takes back
+those of tasks it wants to run elsewhere. A byte in a pipe is read by exactly one reader, so each task
+is started by exactly one worker, and a dead worker's unread tokens say which tasks it never started.
+
+Up (a pipe the driver reads): frames, each a fixed header and a body. A frame is complete or absent: a
+worker that dies while it writes leaves a torn one, which the reader drops.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+READY, STARTED, DONE = 1, 2, 3
+"""Kinds of frames: the worker has started; a chunk is rebuilt and its first task's clock starts;
+the next task of the chunk has finished."""
+
+RETURNED, RAISED, INTERRUPTED = 0, 1, 2
+"""How the task of a DONE frame ended: `body` is its pickled value, else a pickled `Failure`."""
+
+LEAVING = 1
+"""Flag of a DONE frame: the worker exits after it (interrupted, or the task left processes behind)."""
+LEFT_PROCESSES = 2
+"""Flag of a DONE frame: the task left child processes behind."""
+LEFT_THREADS = 4
+"""Flag of a DONE frame: there are threads in the worker that an earlier task left behind."""
+
+TOKEN, STOP = b"T", b"S"
+"""A token allows one task; STOP ends a chunk whose other tokens were taken back."""
+
+LENGTH = struct.Struct("<Q")
+HEADER = struct.Struct("<QBBHddQQQ")
+"""Body length, kind, how, flags, seconds, CPU seconds, peak resident bytes, end of stdout, end of stderr."""
+HEADER_SIZE = HEADER.size
+
+FUNCTIONS_KEPT = 16
+"""How many shared functions a worker keeps, the oldest going first; the driver counts along."""
+
+TRACEBACK_LIMIT = 64 * 1024
+"""Characters of an exception's text and traceback that travel: a 50 MB message is cut here."""
+
+
+class Message(NamedTuple):
+    """A chunk on its way down: tasks as pickles, and what they share.
+
+    `preambles` are pickles of functions that several tasks share, with the key each is known by; a
+    worker gets each once. A task is (its function's key, the pickle of its arguments), or (-1, the
+    pickle of function and arguments).
+    """
+
+    tasks: list[tuple[int, bytes]]
+    preambles: list[tuple[int, bytes]]
+    seconds: float | None
+    grace: float
+    cwd: str | None
+    env: dict[str, str] | None
+
+
+class Failure(NamedTuple):
+    """An exception on its way up: always its type, text and traceback; the object only where it travels."""
+
+    type_name: str
+    text: str
+    traceback: str
+    exception: bytes | None
+    exit_code: int | None
+
+
+class Frame(NamedTuple):
+    """One fact from a worker. `stdout_end` and `stderr_end` are offsets in its output files."""
+
+    kind: int
+    how: int
+    flags: int
+    seconds: float
+    cpu_seconds: float
+    peak: int
+    stdout_end: int
+    stderr_end: int
+    body: bytes
+
+
+def pack_message(message: Message) -> tuple[bytes, bytes]:
+    """Return a message's length prefix and its bytes."""
+    body = pickle.dumps(tuple(message), 5)
+    return LENGTH.pack(len(body)), body
+
+
+def unpack_message(body: bytes | bytearray | memoryview) -> Message:
+    """Rebuild a message. Only plain values: the tasks in it stay pickled."""
+    return Message(*pickle.loads(body))
+
+
+class FrameReader:
+    """Cut a stream of bytes into frames. Feed it what arrives; iterate over what is complete."""
+
+    __slots__ = ("_buffer", "_start")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._start = 0
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes as they arrived."""
+        if self._start:
+            del self._buffer[: self._start]
+            self._start = 0
+        self._buffer += data
+
+    @property
+    def missing(self) -> int:
+        """Bytes still to come of a frame whose header has arrived; 0 when no frame is half there."""
+        have = len(self._buffer) - self._start
+        if have < HEADER_SIZE:
+            return 0
+        body: int = HEADER.unpack_from(self._buffer, self._start)[0]
+        return max(0, HEADER_SIZE + body - have)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield each complete frame once."""
+        buffer, unpack, size = self._buffer, HEADER.unpack_from, HEADER_SIZE
+        while len(buffer) - self._start >= size:
+            start = self._start
+            length, kind, how, flags, seconds, cpu, peak, out, err = unpack(buffer, start)
+            end = start + size + length
+            if len(buffer) < end:
+                return
+            body = bytes(buffer[start + size : end]) if length else b""
+            self._start = end
+            yield Frame(kind, how, flags, seconds, cpu, peak, out, err, body)
+
+
+def dump_failure(failure: Failure) -> bytes:
+    """Pickle a failure: plain values only, so that it always loads."""
+    return pickle.dumps(tuple(failure), 5)
+
+
+def load_failure(body: bytes) -> Failure:
+    """Rebuild a failure."""
+    return Failure(*pickle.loads(body))
+
+
+def cut(text: str, limit: int = TRACEBACK_LIMIT) -> str:
+    """Bound a text, keeping its head and its tail, and saying how much is gone."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters cut ...]\n{text[-half:]}"
+
+
+def describe(value: Any) -> str:
+    """Name an object's type as a reader would write it: `module.Type`, or `Type` for builtins."""
+    kind = type(value)
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
