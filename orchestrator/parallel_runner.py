@@ -12,7 +12,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from orchestrator import settings
@@ -40,7 +39,6 @@ __all__ = [
 
 Task = Callable[[], Any]
 Script = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-_SHARED_FUNCTIONS = 8
 
 
 class _Runner:
@@ -255,33 +253,10 @@ def _callables(tasks: Iterable[Task]) -> list[Task]:
 
 
 def _pack_task(run: Run, index: int, task: Task) -> Job:
-    """Make a callable's job. A plain function that partials share travels once for all of them."""
     if not callable(task):
         raise TypeError(f"task {index} must be callable, not {task!r}")
-    name = name_of(task)
-    function, args, kwargs = payload.split(task)
-    if args or kwargs:
-        key = _shared_key(run, function)
-        if key >= 0:
-            return Job(run, index, name, payload.dump_arguments(args, kwargs), key)
-    return Job(run, index, name, payload.dump_call(function, args, kwargs))
-
-
-def _shared_key(run: Run, function: Callable[..., Any]) -> int:
-    """Return the key under which a function travels by itself, or -1.
-
-    Only plain functions without a closure: what an object or a closure holds could be changed by one
-    task and seen by the next, and that must not depend on which worker runs them.
-    """
-    known = run.shared.get(id(function))
-    if known is not None:
-        return known[1]
-    plain = type(function) is BuiltinFunctionType or (type(function) is FunctionType and not function.__closure__)
-    if not plain or len(run.shared) >= _SHARED_FUNCTIONS:
-        return -1
-    key = run.share(payload.dump_function(function))
-    run.shared[id(function)] = (function, key)
-    return key
+    function, pickled = run.packer.pack(task)
+    return Job(run, index, name_of(task), pickled, function)
 
 
 def _item_packer(fn: Callable[[Any], Any]) -> Callable[[Run, int, Any], Job]:
@@ -292,8 +267,8 @@ def _item_packer(fn: Callable[[Any], Any]) -> Callable[[Run, int, Any], Job]:
     def pack(run: Run, index: int, item: Any) -> Job:
         nonlocal key
         if key < 0:
-            key = run.share(payload.dump_function(fn))
-        return Job(run, index, name, payload.dump_arguments((item,), {}), key)
+            key = run.packer.pack_function(fn)
+        return Job(run, index, name, payload.dump_arguments(item), key)
 
     return pack
 

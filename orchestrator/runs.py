@@ -22,6 +22,7 @@ from orchestrator.exceptions import ConcurrencyError, UnsendableError
 from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool.job import Group, Job
+from orchestrator.pool.payload import Packer
 from orchestrator.pool.pool import Pool
 from orchestrator.results import ExecutionResult, result_of_outcome
 from orchestrator.retry import RetryPolicy
@@ -82,8 +83,7 @@ class Run(Group):
         self.env = dict(options.env) if options.env is not None else None
         self.cwd = options.cwd
         self.wants_start = options.on_event is not None
-        self.shared: dict[int, tuple[Any, int]] = {}
-        """For packers: functions already shared, by identity."""
+        self.packer = Packer(self.share)
         self._pool = pool
         self._pack = pack
         self._options = options
@@ -114,6 +114,11 @@ class Run(Group):
 
     def deliver(self, job: Job, outcome: Outcome) -> None:
         self._inbox.append((job, outcome))
+        if len(self._inbox) >= self._ring_at:
+            self._bell.put(None)
+
+    def deliver_all(self, ended: list[tuple[Job, Outcome]]) -> None:
+        self._inbox.extend(ended)
         if len(self._inbox) >= self._ring_at:
             self._bell.put(None)
 

@@ -15,11 +15,12 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from types import CodeType
 from typing import Any
 
 import cloudpickle
 
-from workers import wire
+from workers import codes, wire
 from workers.guard import Desk, enter_session, has_children
 from workers.interrupt import Interrupt
 from workers.output import Output
@@ -70,7 +71,7 @@ class _Loop:
         self._meter = Meter()
         self._pid = os.getpid()
         self._threads = threading.active_count()
-        self._functions: dict[int, Callable[..., Any] | BaseException] = {}
+        self._shared: dict[int, Any] = {}
         self._trace_armed = 0.0
 
     def run(self) -> None:
@@ -131,28 +132,25 @@ class _Loop:
     def _rebuild(self, message: wire.Message) -> list[Call | BaseException]:
         """Unpickle every task of a chunk before the first one's clock starts."""
         for key, pickled in message.preambles:
-            if len(self._functions) >= wire.FUNCTIONS_KEPT:
-                self._functions.pop(next(iter(self._functions)))
-            self._functions[key] = self._load(pickled)
-        return [self._call_of(key, pickled) for key, pickled in message.tasks]
-
-    def _call_of(self, key: int, pickled: bytes) -> Call | BaseException:
-        loaded = self._load(pickled)
-        if isinstance(loaded, BaseException):
-            return loaded
-        if key < 0:
-            function, args, kwargs = loaded
-        else:
-            function, (args, kwargs) = self._functions[key], loaded
-        return function if isinstance(function, BaseException) else (function, args, kwargs)
-
-    def _load(self, pickled: bytes) -> Any:
-        """Unpickle, or return what that raised: it is the task's ending, to be told in its turn."""
-        try:
-            return pickle.loads(pickled)
-        except BaseException as error:  # the user's __setstate__
-            error.add_note("while the task's function or arguments were rebuilt in the worker")
-            return error
+            if len(self._shared) >= wire.FUNCTIONS_KEPT:
+                oldest = next(iter(self._shared))
+                del self._shared[oldest]
+                codes.known.pop(oldest, None)
+            value = self._shared[key] = _load(pickled)
+            if isinstance(value, CodeType):
+                codes.known[key] = value
+        calls: list[Call | BaseException] = []
+        for key, pickled in message.tasks:
+            loaded = _load(pickled)
+            if key >= 0 and not isinstance(loaded, BaseException):
+                shared = self._shared[key]
+                if isinstance(shared, BaseException):
+                    loaded = shared
+                elif not isinstance(shared, CodeType):
+                    loaded = shared, *loaded
+            calls.append(loaded)
+        self._meter.skip()
+        return calls
 
     # One task
 
@@ -161,7 +159,6 @@ class _Loop:
         interrupt, meter = self._interrupt, self._meter
         failure: BaseException | None = None
         value: Any = None
-        meter.start()
         start = time.monotonic()
         try:
             try:
@@ -269,6 +266,15 @@ _INTERRUPT_SWALLOWED = wire.Failure(
     "OrchestratorTimeoutError", "", "the task caught the interrupt and went on\n", None, None
 )
 _DONE = RuntimeError("this task has run")
+
+
+def _load(pickled: bytes) -> Any:
+    """Unpickle, or return what that raised: it is the task's ending, to be told in its turn."""
+    try:
+        return pickle.loads(pickled)
+    except BaseException as error:  # the user's __setstate__
+        error.add_note("while the task's function or arguments were rebuilt in the worker")
+        return error
 
 
 def _dump(value: Any) -> bytes:

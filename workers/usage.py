@@ -14,7 +14,7 @@ _SLACK = 1024 * 1024  # bytes the mark may stand above the present size before i
 
 
 class Meter:
-    """Charge each task with what the process used since the last one."""
+    """Charge each task with what the process used since the last one ended."""
 
     __slots__ = ("_children", "_clear", "_cpu", "_status", "cpu_seconds", "peak")
 
@@ -30,8 +30,8 @@ class Meter:
         self.peak = 0
         self._read_peak()
 
-    def start(self) -> None:
-        """Begin to charge the next task."""
+    def skip(self) -> None:
+        """Charge nobody with what was used since the last task, to rebuild the next ones."""
         self._cpu = time.process_time()
 
     def read(self, long: bool) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 READY, STARTED, DONE = 1, 2, 3
@@ -39,7 +38,7 @@ HEADER = struct.Struct("<QBBHddQQQ")
 HEADER_SIZE = HEADER.size
 
 FUNCTIONS_KEPT = 16
-"""How many shared functions a worker keeps, the oldest going first; the driver counts along."""
+"""How many shared functions and codes a worker keeps, the oldest going first; the driver counts along."""
 
 TRACEBACK_LIMIT = 64 * 1024
 """Characters of an exception's text and traceback that travel: a 50 MB message is cut here."""
@@ -48,9 +47,9 @@ TRACEBACK_LIMIT = 64 * 1024
 class Message(NamedTuple):
     """A chunk on its way down: tasks as pickles, and what they share.
 
-    `preambles` are pickles of functions that several tasks share, with the key each is known by; a
-    worker gets each once. A task is (its function's key, the pickle of its arguments), or (-1, the
-    pickle of function and arguments).
+    `preambles` are pickles of what several tasks share, with the key each is known by; a worker gets
+    each once. A task is (-1, the pickle of function and arguments); or (a function's key, the pickle of
+    the arguments); or (a code object's key, the pickle of function and arguments that refers to it).
     """
 
     tasks: list[tuple[int, bytes]]
@@ -71,18 +70,8 @@ class Failure(NamedTuple):
     exit_code: int | None
 
 
-class Frame(NamedTuple):
-    """One fact from a worker. `stdout_end` and `stderr_end` are offsets in its output files."""
-
-    kind: int
-    how: int
-    flags: int
-    seconds: float
-    cpu_seconds: float
-    peak: int
-    stdout_end: int
-    stderr_end: int
-    body: bytes
+Frame = tuple[int, int, int, int, float, float, int, int, int, bytes]
+"""One fact from a worker: the fields of HEADER, then the body. A plain tuple, for there is one per task."""
 
 
 def pack_message(message: Message) -> tuple[bytes, bytes]:
@@ -97,7 +86,7 @@ def unpack_message(body: bytes | bytearray | memoryview) -> Message:
 
 
 class FrameReader:
-    """Cut a stream of bytes into frames. Feed it what arrives; iterate over what is complete."""
+    """Cut a stream of bytes into frames. Feed it what arrives; take what is complete."""
 
     __slots__ = ("_buffer", "_start")
 
@@ -121,18 +110,20 @@ class FrameReader:
         body: int = HEADER.unpack_from(self._buffer, self._start)[0]
         return max(0, HEADER_SIZE + body - have)
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield each complete frame once."""
-        buffer, unpack, size = self._buffer, HEADER.unpack_from, HEADER_SIZE
-        while len(buffer) - self._start >= size:
-            start = self._start
-            length, kind, how, flags, seconds, cpu, peak, out, err = unpack(buffer, start)
-            end = start + size + length
-            if len(buffer) < end:
-                return
-            body = bytes(buffer[start + size : end]) if length else b""
-            self._start = end
-            yield Frame(kind, how, flags, seconds, cpu, peak, out, err, body)
+    def take(self) -> list[Frame]:
+        """Return the frames that are complete, each once."""
+        frames: list[Frame] = []
+        buffer, start, size = self._buffer, self._start, HEADER_SIZE
+        have = len(buffer)
+        while have - start >= size:
+            fields = HEADER.unpack_from(buffer, start)
+            end = start + size + fields[0]
+            if have < end:
+                break
+            frames.append((*fields, bytes(buffer[start + size : end])))
+            start = end
+        self._start = start
+        return frames
 
 
 def dump_failure(failure: Failure) -> bytes:

@@ -42,7 +42,7 @@ class Backlog:
         self._starting = 0
         self._closed = False
         self._broken: ConcurrencyError | None = None
-        self._endings: Counter[Ending] = Counter()
+        self._endings: Counter[str] = Counter()
 
     # Submitting
 
@@ -110,7 +110,7 @@ class Backlog:
                 self._jobs.clear()
             self._went.notify_all()
         for job in stranded:
-            self._tell(job, Outcome(Ending.SKIPPED, reason=f"{why}\n", exception=why, return_code=1))
+            self._tell([(job, Outcome(Ending.SKIPPED, reason=f"{why}\n", exception=why, return_code=1))])
 
     def take(self, idle_seconds: float | None) -> list[Job] | None:
         """Return the next chunk; None when there will be no more. Raises Idle when nothing came in time."""
@@ -131,32 +131,39 @@ class Backlog:
                 if not came and not self._jobs and not self._closed:
                     raise Idle
         for job in dropped:
-            self._tell(job, _UNSTARTED)
+            self._tell([(job, _UNSTARTED)])
         return chunk or self.take(idle_seconds)
 
     def _cut_chunk(self) -> tuple[list[Job], list[Job]]:
-        """Cut the next chunk off the queue: jobs of one group, about 20 ms of work, leaving some for every slot."""
+        """Cut the next chunk off the queue, and return with it the jobs that were cancelled while they waited."""
         chunk: list[Job] = []
         dropped: list[Job] = []
-        size = most = 0
-        while self._jobs and len(chunk) <= most:
-            job = self._jobs[0]
-            if chunk and (len(chunk) == most or job.alone or job.group is not chunk[0].group or size > _CHUNK_BYTES):
+        jobs = self._jobs
+        most, size = 1, 0
+        while jobs and len(chunk) < most:
+            job = jobs[0]
+            group = job.group
+            if chunk and (group is not chunk[0].group or not self._chunkable(job) or size > _CHUNK_BYTES):
                 break
-            self._jobs.popleft()
+            jobs.popleft()
             if job.cancelled:
                 dropped.append(job)
                 continue
-            if not job.claimed and not job.group.claim(job):
-                continue
-            job.claimed = True
+            if not job.claimed:
+                if not group.claim(job):
+                    continue
+                job.claimed = True
             chunk.append(job)
             size += len(job.pickled)
-            if not most:
-                single = job.alone or job.group.limits.memory is not None
-                share = -(-(len(self._jobs) + 1) // (2 * self._slots))
-                most = 1 if single else max(1, min(job.group.pace.chunk, share, _CHUNK_TASKS))
+            if len(chunk) == 1 and self._chunkable(job):
+                share = len(jobs) // (2 * self._slots) + 1
+                most = min(group.pace.chunk, share, _CHUNK_TASKS)
         return chunk, dropped
+
+    @staticmethod
+    def _chunkable(job: Job) -> bool:
+        """Whether a job may travel with others: what it uses must be told apart from its neighbours' use."""
+        return not (job.alone or job.command or job.group.limits.memory)
 
     def give_back(self, jobs: list[Job]) -> None:
         """Return jobs that a slot took and did not run to the head of the queue."""
@@ -165,25 +172,27 @@ class Backlog:
             self._jobs.extendleft(reversed(jobs))
             self._came.notify(len(jobs))
 
-    def finish(self, job: Job, outcome: Outcome) -> None:
-        """Tell a job's group how it ended, and count it."""
-        self._tell(job, outcome)
+    def finish(self, ended: list[tuple[Job, Outcome]]) -> None:
+        """Tell a group how jobs of one chunk ended, and count them."""
+        self._tell(ended)
         with self._lock:
-            self._running.discard(job)
+            for job, _ in ended:
+                self._running.discard(job)
 
     def abandon(self, jobs: list[Job], why: ConcurrencyError) -> None:
         """Fail those of a slot's jobs that it has neither finished nor given back."""
         with self._lock:
             lost = [job for job in jobs if job in self._running]
         for job in lost:
-            self.finish(job, Outcome(Ending.CRASHED, reason=f"{why}\n", exception=why, return_code=1))
+            self.finish([(job, Outcome(Ending.CRASHED, reason=f"{why}\n", exception=why, return_code=1))])
 
-    def _tell(self, job: Job, outcome: Outcome) -> None:
-        self._endings[outcome.ending] += 1
+    def _tell(self, ended: list[tuple[Job, Outcome]]) -> None:
+        for _, outcome in ended:
+            self._endings[outcome.ending.name] += 1  # the name: hashing an enum member costs four times as much
         try:
-            job.group.deliver(job, outcome)
+            ended[0][0].group.deliver_all(ended)
         except BaseException:  # a done-callback of the user's: it may do anything but stop a slot
-            _log.exception("a callback of %s failed", job.name)
+            _log.exception("a callback of %s failed", ended[0][0].name)
 
     def withdraw(self, group: Group) -> list[Job]:
         """Take a group's waiting jobs off the queue and return them: they will not run."""
@@ -216,7 +225,7 @@ class Backlog:
             self._came.notify_all()
             self._went.notify_all()
         for job in given_up:
-            self._tell(job, _UNSTARTED)
+            self._tell([(job, _UNSTARTED)])
 
     def cancel_running(self) -> None:
         """Mark every job that a slot has as cancelled; the slots still have to be nudged."""
@@ -241,4 +250,4 @@ class Backlog:
 
     def endings(self) -> dict[Ending, int]:
         """Return how many jobs ended in each way so far."""
-        return dict(self._endings)
+        return {Ending[name]: count for name, count in self._endings.items()}

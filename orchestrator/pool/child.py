@@ -86,6 +86,8 @@ class Child:
         self._look_at = 0.0
         self._look_seconds = 0.0
         self.task = ""
+        self.nudged = False
+        """Whether some job of this child may have been cancelled."""
         self.started_at = 0.0
         self.stalled = 0.0
         self.cpu_before = 0.0
@@ -196,6 +198,7 @@ class Child:
                 gone = True
             elif descriptor == self._nudge:
                 os.eventfd_read(self._nudge)
+                self.nudged = True
         if not gone:
             if self._kill_at is not None and not self._killed and now >= self._kill_at:
                 self.kill()

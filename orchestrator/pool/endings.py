@@ -38,16 +38,16 @@ def load_value(body: bytes) -> tuple[Any, str | None]:
         return None, f"the result could not be rebuilt here: {_say(error)}\n"
 
 
-def failed(frame: wire.Frame, verdict: Verdict | None) -> tuple[Ending, str, BaseException | None, int]:
+def failed(how: int, body: bytes, verdict: Verdict | None) -> tuple[Ending, str, BaseException | None, int]:
     """Return ending, reason, exception and exit code of a task that raised or was interrupted."""
-    failure = wire.load_failure(frame.body)
+    failure = wire.load_failure(body)
     exception: BaseException | None = None
     if failure.exception is not None:
         loaded, _ = load_value(failure.exception)
         if isinstance(loaded, BaseException):
             exception = loaded
             exception.__cause__ = RemoteTraceback(failure.traceback)
-    if frame.how == wire.INTERRUPTED and verdict is not None:
+    if how == wire.INTERRUPTED and verdict is not None:
         return verdict.ending, f"{failure.traceback}{verdict.reason}\n", exception, _CODES[verdict.ending]
     code = 1 if failure.exit_code is None else failure.exit_code
     return Ending.RAISED, failure.traceback, exception, code

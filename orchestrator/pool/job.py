@@ -27,13 +27,13 @@ class Pace:
     def __init__(self) -> None:
         self._expected: float | None = None
 
-    def note(self, seconds: float) -> None:
-        """Learn from one finished task: up at once, down slowly."""
+    def note(self, seconds: float, tasks: int = 1) -> None:
+        """Learn from finished tasks, given their mean duration: up at once, down the faster the more they are."""
         expected = self._expected
         if expected is None or seconds > expected:
             self._expected = seconds
         else:
-            self._expected = expected + (seconds - expected) * 0.125
+            self._expected = expected + (seconds - expected) * min(1.0, 0.125 * tasks)
 
     @property
     def chunk(self) -> int:
@@ -66,10 +66,10 @@ class Group:
     def __init__(self) -> None:
         self.pace = Pace()
         self.functions: dict[int, bytes] = {}
-        """Pickles of functions that many jobs share, by key."""
+        """Pickles of functions or code that many jobs share, by key."""
 
     def share(self, pickled: bytes) -> int:
-        """Register a function many jobs will call; return its key."""
+        """Register the pickle of something many jobs refer to; return its key."""
         key = next(_keys)
         self.functions[key] = pickled
         return key
@@ -85,22 +85,24 @@ class Group:
         """Hear how a job ended: exactly once for each."""
         raise NotImplementedError
 
+    def deliver_all(self, ended: list[tuple[Job, Outcome]]) -> None:
+        """Hear how several jobs ended."""
+        for job, outcome in ended:
+            self.deliver(job, outcome)
+
 
 class Job:
     """One attempt at one task. Owned by the queue, then by the slot that took it."""
 
-    __slots__ = (
-        "alone",
-        "cancelled",
-        "claimed",
-        "command",
-        "function",
-        "group",
-        "key",
-        "name",
-        "pickled",
-        "strikes",
-    )
+    # Defaults of the class, set on the few that differ: a job is made for every task.
+    claimed = False
+    """Whether the group has let it run."""
+    cancelled = False
+    """Whether it should not run, or stop if it does. Set by anyone, read by its owner."""
+    alone = False
+    """Whether it may not travel with others: it is a command, or somebody died over it."""
+    strikes = 0
+    """How many workers have died over its arguments."""
 
     def __init__(
         self,
@@ -117,10 +119,6 @@ class Job:
         self.pickled = pickled
         self.function = function
         self.command = command
-        self.cancelled = False
-        self.claimed = False
-        self.alone = command is not None
-        self.strikes = 0
 
     def again(self) -> Job:
         """Return a fresh job for another attempt."""

@@ -8,56 +8,141 @@ that name, and whatever plain pickle cannot do goes to cloudpickle.
 from __future__ import annotations
 
 import functools
+import io
 import pickle
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import BuiltinFunctionType, CodeType, FunctionType
+from typing import Any, Literal
 
 import cloudpickle
 
 from orchestrator.exceptions import UnsendableError
+from workers.codes import code_of
 from workers.wire import describe
 
 _PROTOCOL = 5
 _MAIN = b"__main__"
+_SHARED = 8
+"""How many things the calls of one run may share; a worker keeps twice as many."""
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 
 
-def split(task: Callable[..., Any]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Take a partial apart, so that what many partials share can be sent once."""
-    if type(task) is functools.partial:
-        return task.func, task.args, task.keywords
-    return task, (), {}
-
-
-def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+def dump_call(call: Call) -> bytes:
     """Pickle a call. Raises UnsendableError, naming the member that cannot be pickled."""
-    return _dump((function, args, kwargs))
+    return _dump(call)
 
 
-def dump_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+class Packer:
+    """Pickle the calls of one run, so that what many of them share is pickled and sent once.
+
+    Shared is only what no task can change for another: plain functions without a closure, and code. What
+    a closure or an object holds comes anew with every task, whichever worker runs it.
+    `share` registers a pickle and returns its key; `pack` returns (key or -1, pickle) as the wire has it.
+    """
+
+    def __init__(self, share: Callable[[bytes], int]) -> None:
+        self._share = share
+        self._functions: dict[int, tuple[Callable[..., Any], int]] = {}
+        self._codes: dict[int, _CodePickler | CodeType] = {}
+
+    def pack(self, task: Callable[..., Any]) -> tuple[int, bytes]:
+        """Pickle a task that takes no arguments; a partial is taken apart. Raises UnsendableError."""
+        if type(task) is functools.partial:
+            function, args, kwargs = task.func, task.args, task.keywords
+            key = self._function_key(function)
+            if key >= 0:
+                return key, _dump((args, kwargs))
+            return -1, _dump((function, args, kwargs))
+        if type(task) is FunctionType and (task.__module__ == "__main__" or "<" in task.__qualname__):
+            shared = self._code_pickler(task.__code__)
+            if shared is not None:
+                return shared.key, shared.pack((task, (), {}))
+        return -1, _dump((task, (), {}))
+
+    def pack_function(self, function: Callable[..., Any]) -> int:
+        """Share a function that many calls have in common, whatever it is; return its key."""
+        return self._share(_dump(function))
+
+    def _function_key(self, function: Callable[..., Any]) -> int:
+        known = self._functions.get(id(function))
+        if known is not None:
+            return known[1]
+        plain = type(function) is BuiltinFunctionType or (type(function) is FunctionType and not function.__closure__)
+        if not plain or len(self._functions) >= _SHARED:
+            return -1
+        key = self.pack_function(function)
+        self._functions[id(function)] = (function, key)  # which keeps it, and so its id, alive
+        return key
+
+    def _code_pickler(self, code: CodeType) -> _CodePickler | None:
+        """Return the pickler for functions with this code, from the second one on."""
+        known = self._codes.get(id(code))
+        if isinstance(known, _CodePickler):
+            return known
+        if known is None:
+            if len(self._codes) < _SHARED:
+                self._codes[id(code)] = code
+            return None
+        pickler = self._codes[id(code)] = _CodePickler(code, self._share)
+        return pickler
+
+
+class _CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """Pickle functions that differ only in what they captured, such as lambdas made in a loop.
+
+    Half of such a pickle is the code, the same each time: it is sent once, and referred to by its key.
+    """
+
+    def __init__(self, code: CodeType, share: Callable[[bytes], int]) -> None:
+        self._buffer = io.BytesIO()
+        super().__init__(self._buffer, _PROTOCOL)
+        self._code = code
+        self.key = share(bytes(cloudpickle.dumps(code, _PROTOCOL)))
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Write the shared code as a reference (pickle's hook)."""
+        return (code_of, (self.key,)) if obj is self._code else super().reducer_override(obj)
+
+    def pack(self, call: Call) -> bytes:
+        """Pickle a call of such a function. Raises UnsendableError."""
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        self.clear_memo()
+        with _blame(call):
+            self.dump(call)
+        return self._buffer.getvalue()
+
+
+def dump_arguments(*args: Any) -> bytes:
     """Pickle the arguments of a function that travels by itself. Raises UnsendableError."""
-    return _dump((args, kwargs))
-
-
-def dump_function(function: Callable[..., Any]) -> bytes:
-    """Pickle a function that many calls share. Raises UnsendableError."""
-    return _dump(function)
+    return _dump((args, {}))
 
 
 def _dump(value: Any) -> bytes:
-    if not cloudpickle.list_registry_pickle_by_value():
-        try:
-            plain = pickle.dumps(value, _PROTOCOL)
-            if _MAIN not in plain:
-                return plain
-        except Exception:
-            pass
     try:
+        plain = pickle.dumps(value, _PROTOCOL)
+        if _MAIN not in plain and not cloudpickle.list_registry_pickle_by_value():
+            return plain
+    except Exception:
+        pass  # whatever it is, cloudpickle has the last word
+    with _blame(value):
         return bytes(cloudpickle.dumps(value, _PROTOCOL))
-    except BaseException as error:  # the user's __reduce__: it may even exit
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        culprit = _culprit(value)
-        raise UnsendableError(f"{culprit} cannot be pickled: {_say(error)}") from error
+
+
+class _blame:  # noqa: N801 - a context manager, read as a verb
+    """Turn whatever pickling raises (the user's __reduce__ may even exit) into UnsendableError."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> Literal[False]:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return False
+        raise UnsendableError(f"{_culprit(self._value)} cannot be pickled: {_say(error)}") from error
 
 
 def _culprit(value: Any, path: str = "", depth: int = 0) -> str:

@@ -203,7 +203,7 @@ class Pool(Executor):
         future = PoolFuture()
         job = future.job = Job(group, future, name_of(fn))
         try:
-            job.pickled = payload.dump_call(fn, args, kwargs)
+            job.pickled = payload.dump_call((fn, args, kwargs))
         except UnsendableError as error:
             self._backlog.check_open()
             future.outcome = Outcome(Ending.UNSENDABLE, reason=f"{error}\n", exception=error, return_code=1)

@@ -132,7 +132,7 @@ class ProcessSlot:
             outcome = command.run(job)
         finally:
             self.child = None
-        self._backlog.finish(job, outcome)
+        self._backlog.finish([(job, outcome)])
 
     def _run_chunk(self, jobs: list[Job]) -> None:
         backlog = self._backlog
@@ -143,8 +143,8 @@ class ProcessSlot:
                 self._refuse(jobs[0], limit, worker.baseline)
                 return
             try:
-                for job, outcome in worker.run(jobs, backlog.give_back):
-                    backlog.finish(job, outcome)
+                for ended in worker.run(jobs, backlog.give_back):
+                    backlog.finish(ended)
                 break
             except WorkerLost:
                 self._retire()  # it died idle: nobody's fault, and the next one gets the chunk
@@ -153,7 +153,7 @@ class ProcessSlot:
 
     def _refuse(self, job: Job, limit: int, baseline: int) -> None:
         reason = f"the memory limit of {limit:,} bytes is below the {baseline:,} an idle worker takes: raise it\n"
-        self._backlog.finish(job, Outcome(Ending.OUT_OF_MEMORY, reason=reason, return_code=1))
+        self._backlog.finish([(job, Outcome(Ending.OUT_OF_MEMORY, reason=reason, return_code=1))])
 
     # The worker
 

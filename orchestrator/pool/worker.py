@@ -23,7 +23,7 @@ from orchestrator import settings
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool.child import Child, StartError, State
 from orchestrator.pool.endings import failed, how_it_ended, load_value, stopped_outcome
-from orchestrator.pool.job import Job
+from orchestrator.pool.job import Group, Job
 from orchestrator.pool.lifeline import lifeline
 from workers import wire
 from workers.main import serve
@@ -46,6 +46,9 @@ _THREAD_CAPS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "B
                 "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
 
 
+Ended = tuple[Job, Outcome]
+
+
 class WorkerLost(Exception):
     """The worker was dead before it had the chunk: nobody's fault, so the chunk goes to another."""
 
@@ -62,8 +65,10 @@ class Worker(Child):
         self._ends: list[Connection] = []
         self._token_reader = -1
         self._waiting: deque[Job] = deque()
+        self._group = Group()
+        self._announced: Job | None = None
         self._granted = 0
-        self._finished = 0
+        self._rebuilding = False
         self._left_threads = False
         self.baseline = 0
         self.leaving = False
@@ -131,8 +136,7 @@ class Worker(Child):
         while (left := until - time.monotonic()) > 0:
             news.poll(left * 1000 + 0.5)
             for frame in self._read():
-                self.baseline = frame.peak
-                self.cpu_before = frame.cpu_seconds
+                self.cpu_before, self.baseline = frame[5], frame[6]
                 self.move(State.READY)
                 return
             if self.exited():
@@ -142,64 +146,57 @@ class Worker(Child):
 
     # Running a chunk
 
-    def run(self, jobs: list[Job], give_back: Callable[[list[Job]], None]) -> Iterator[tuple[Job, Outcome]]:
-        """Run a chunk and yield each job with its outcome, in order.
+    def run(self, jobs: list[Job], give_back: Callable[[list[Job]], None]) -> Iterator[list[Ended]]:
+        """Run a chunk and yield each job with its outcome, in order, as many at a time as have come.
 
         Jobs that this worker will not run (it died before them, or one before them takes long) go to
         `give_back`. Raises WorkerLost when the worker turned out dead before it had the chunk.
         """
-        group = jobs[0].group
-        limits = group.limits
+        self._group = jobs[0].group
+        limits = self._group.limits
         self._waiting = deque(jobs)
         self._granted = len(jobs)
-        self._finished = 0
+        self._rebuilding = limits.seconds is not None
         self._send(jobs)
         self.move(State.BUSY)
         self._next_task()
-        rebuilding = limits.seconds is not None
         gone = False
         while True:
-            for frame in self._read():
-                if frame.kind == wire.STARTED:
-                    rebuilding = False
-                    self._next_task()
-                else:
-                    yield self._conclude(frame)
+            yield from self._conclude(self._read())
             if not self._waiting:
                 break
             if gone or self.leaving:
                 yield from self._autopsy(give_back)
                 return
-            deadline = self._deadline(limits.seconds, rebuilding)
+            deadline = self._deadline(limits.seconds)
             overdue = self.verdict is None and time.monotonic() >= deadline
-            cancelled = self.verdict is None and any(job.cancelled for job in self._waiting)
+            cancelled = self.nudged and self.verdict is None and any(job.cancelled for job in self._waiting)
             alone = len(self._waiting) == 1
             crowded_until = inf if alone else self.started_at + _TAKE_BACK_SECONDS
-            if not alone and not rebuilding and (overdue or cancelled or time.monotonic() >= crowded_until):
+            if not alone and not self._rebuilding and (overdue or cancelled or time.monotonic() >= crowded_until):
                 # Whatever happens to the running task now must not reach the next: it may be done already.
                 self._take_back(give_back)
                 continue
             if cancelled:
                 self.condemn(Ending.CANCELLED, "cancelled while it ran", limits.grace)
             elif overdue:
-                phase = "its arguments took too long to rebuild" if rebuilding else "its time limit passed"
+                phase = "its arguments took too long to rebuild" if self._rebuilding else "its time limit passed"
                 self.condemn(Ending.TIMED_OUT, f"{phase} ({limits.seconds:g} s)", limits.grace)
             gone = self.pause(min(deadline, crowded_until), limits.memory)
         self.move(State.READY)
 
-    def _deadline(self, seconds: float | None, rebuilding: bool) -> float:
+    def _deadline(self, seconds: float | None) -> float:
         """Return when the running task's time is up. A result already on its way gets time to arrive."""
         if seconds is None:
             return inf
-        extra = _REBUILD_SECONDS if rebuilding or self._reader.missing else 0.0
+        extra = _REBUILD_SECONDS if self._rebuilding or self._reader.missing else 0.0
         return self.started_at + self.stalled + seconds + extra
 
     def _next_task(self) -> None:
         self.begin_task(self._waiting[0].name if self._waiting else "")
-        if self._waiting:
-            job = self._waiting[0]
-            if job.group.wants_start:
-                job.group.begun(job, self.pid)
+        if self._waiting and self._group.wants_start and self._waiting[0] is not self._announced:
+            self._announced = self._waiting[0]
+            self._group.begun(self._announced, self.pid)
 
     def _take_back(self, give_back: Callable[[list[Job]], None]) -> None:
         """Take back the tokens of all tasks but the running one; whoever reads a token owns its task."""
@@ -211,34 +208,56 @@ class Worker(Child):
         self._granted -= taken
         give_back([self._waiting.pop() for _ in range(taken)][::-1])
 
-    def _conclude(self, frame: wire.Frame) -> tuple[Job, Outcome]:
-        """Make the outcome of the task whose frame has arrived."""
-        job = self._waiting.popleft()
-        self._finished += 1
-        self.tasks_run += 1
-        self.cpu_before += frame.cpu_seconds
-        if frame.flags:
-            self._heed(frame.flags)
-        stdout = self.stdout.read(frame.stdout_end) if frame.stdout_end != self.stdout.begin else b""
-        stderr = self.stderr.read(frame.stderr_end) if frame.stderr_end != self.stderr.begin else b""
+    def _conclude(self, frames: list[wire.Frame]) -> Iterator[list[Ended]]:
+        """Yield the tasks whose frames have arrived, and start the clock of the next."""
+        if not frames:
+            return
+        ended: list[Ended] = []
+        group = self._group
+        seconds = 0.0
+        for frame in frames:
+            if frame[1] == wire.STARTED:
+                self._rebuilding = False
+                continue
+            ended.append((self._waiting.popleft(), self._outcome(frame)))
+            seconds += frame[4]
+            self.tasks_run += 1
+            if group.wants_start:  # the listener hears of each end before the next start
+                yield [ended.pop()]
+                self._next_task()
+        if ended:
+            group.pace.note(seconds / len(ended), len(ended))
+        self._next_task()
+        if ended:
+            yield ended
+
+    def _outcome(self, frame: wire.Frame) -> Outcome:
+        """Make the outcome that a frame tells."""
+        _, _, how, flags, seconds, cpu, peak, stdout_end, stderr_end, body = frame
+        self.cpu_before += cpu
+        if self.peak > peak:
+            peak = self.peak
+        stdout = stderr = b""
+        if stdout_end != self.stdout.begin:
+            stdout = self.stdout.read(stdout_end)
+        if flags:
+            self._heed(flags)
+        if stderr_end != self.stderr.begin:
+            stderr = self.stderr.read(stderr_end)
         if self.stopped:
             stderr += b"[stopped what this task left running: %s]\n" % ", ".join(self.stopped).encode()
             self.stopped = []
-        ending, value, reason, exception, code = Ending.OK, None, "", None, 0
-        if frame.how != wire.RETURNED:
-            ending, reason, exception, code = failed(frame, self.verdict)
-        elif frame.body != _NONE:
-            value, failure = load_value(frame.body)
-            if failure is not None:
-                ending, reason, code = Ending.RAISED, failure, 1
         samples = tuple(self.samples) if self.samples else ()
-        outcome = Outcome(
-            ending, value, reason, exception, code, frame.seconds, frame.cpu_seconds,
-            max(frame.peak, self.peak), self.pid, stdout, stderr, samples,
-        )  # fmt: skip
-        job.group.pace.note(frame.seconds)
-        self._next_task()
-        return job, outcome
+        if how == wire.RETURNED:
+            if body == _NONE:
+                return Outcome(Ending.OK, None, "", None, 0, seconds, cpu, peak, self.pid, stdout, stderr, samples)
+            value, failure = load_value(body)
+            if failure is None:
+                return Outcome(Ending.OK, value, "", None, 0, seconds, cpu, peak, self.pid, stdout, stderr, samples)
+            ending, reason, exception, code = Ending.RAISED, failure, None, 1
+        else:
+            ending, reason, exception, code = failed(how, body, self.verdict)
+        return Outcome(ending, None, reason, exception, code, seconds, cpu, peak, self.pid, stdout, stderr, samples)
 
     def _heed(self, flags: int) -> None:
         """Act on what a task left behind, before its outcome is told."""
@@ -250,7 +269,7 @@ class Worker(Child):
             stopped = [name for name in self.kill() if not name.startswith(mine)]
             self.stopped = stopped if flags & wire.LEFT_PROCESSES else []
 
-    def _autopsy(self, give_back: Callable[[list[Job]], None]) -> Iterator[tuple[Job, Outcome]]:
+    def _autopsy(self, give_back: Callable[[list[Job]], None]) -> Iterator[list[Ended]]:
         """Say whose fault the worker's end was: of the one task that has its token and no frame, if any."""
         status = self.status()
         try:
@@ -259,8 +278,9 @@ class Worker(Child):
             left = 0
         claimed = self._granted - left
         waiting = list(self._waiting)
-        victim = waiting[0] if claimed > self._finished else None
-        if victim is None and self._finished == 0 and not self.leaving:
+        finished = self._granted - len(waiting)
+        victim = waiting[0] if claimed > finished else None
+        if victim is None and finished == 0 and not self.leaving:
             victim = self._rebuild_death(waiting)
         outcome = None
         if victim is not None:
@@ -270,7 +290,7 @@ class Worker(Child):
         if waiting:
             give_back(waiting)
         if victim is not None and outcome is not None:
-            yield victim, outcome
+            yield [(victim, outcome)]
 
     def _rebuild_death(self, waiting: list[Job]) -> Job | None:
         """Judge a death before any task had started: one of their arguments, or somebody's kill from outside.
@@ -327,22 +347,22 @@ class Worker(Child):
             if written:
                 parts[0] = parts[0][written:]
 
-    def _read(self) -> Iterator[wire.Frame]:
-        """Yield the frames that have arrived, without waiting for more."""
+    def _read(self) -> list[wire.Frame]:
+        """Return the frames that have arrived, without waiting for more."""
         while True:
             try:
                 data = os.read(self._frames, _READ_BYTES)
             except BlockingIOError:
-                return
+                break
             if not data:
                 # The end without the process's end: the task closed our descriptors. No frame can come.
                 if not self._killed and not self.exited():
                     self.kill()
-                return
+                break
             self._reader.feed(data)
-            yield from self._reader
             if len(data) < _READ_BYTES:
-                return
+                break
+        return self._reader.take()
 
     # End
 
