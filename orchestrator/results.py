@@ -39,8 +39,15 @@ class ExecutionResult:
     exception: BaseException | None = None
     samples: tuple[Sample, ...] = field(default=(), repr=False)
     history: tuple[ExecutionResult, ...] = field(default=(), repr=False)
-    streams: tuple[bytes, bytes] = field(default=(b"", b""), repr=False)
-    """Captured stdout and stderr as the bytes they were."""
+    reason: str = field(default="", repr=False)
+    """Why it failed: the part of `error` that is not captured stderr."""
+    raw: tuple[bytes, bytes] | None = field(default=None, repr=False)
+    """The streams as bytes, kept only where the texts cannot give them back."""
+
+    @property
+    def streams(self) -> tuple[bytes, bytes]:
+        """Captured stdout and stderr, exactly as written."""
+        return self.raw or (self.output.encode(), self.error.removesuffix(self.reason).encode())
 
     def unwrap(self) -> Any:
         """Return the value, or raise what the task failed with.
@@ -78,14 +85,15 @@ def result_of_outcome(
             ending is Ending.OK, "", "", code, seconds, value, ending, name, attempts, cpu, peak, pid, exception,
             samples, history,
         )  # fmt: skip
-    error = _text(stderr)
+    try:
+        output, error, raw = stdout.decode(), stderr.decode(), None
+    except UnicodeDecodeError:
+        output, error, raw = stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"), (stdout, stderr)
     if reason:
-        error = f"{error}\n{reason}" if error and not error.endswith("\n") else error + reason
+        if error and not error.endswith("\n"):
+            error, raw = error + "\n", (stdout, stderr)
+        error += reason
     return ExecutionResult(
-        ending is Ending.OK, _text(stdout), error, code, seconds, value, ending, name, attempts, cpu, peak, pid,
-        exception, samples, history, (stdout, stderr),
+        ending is Ending.OK, output, error, code, seconds, value, ending, name, attempts, cpu, peak, pid,
+        exception, samples, history, reason, raw,
     )  # fmt: skip
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")

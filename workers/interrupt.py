@@ -32,6 +32,6 @@ class Interrupt:
         self.fired = False
 
     def __call__(self, _signum: int, _frame: FrameType | None) -> None:
-        if self.armed:
+        if self.armed and not self.fired:  # once: a second one would cut the task's own clean-up short
             self.fired = True
             raise OrchestratorTimeoutError("stopped here: the task's time limit passed or it was cancelled")

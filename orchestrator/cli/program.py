@@ -1,20 +1,17 @@
 """The program `orchestrator`: a group of commands, each imported when it is used.
 
-`main` is the console entry. Commands return their exit code; here exceptions become exit codes too:
-2 for wrong usage, 3 for a fault of our own, 130 for Ctrl-C outside a run.
+Commands return their exit code; here exceptions become exit codes too: 2 for wrong usage, 3 for a fault
+of our own.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
 import traceback
-from typing import NoReturn
 
 import click
 
 from orchestrator.cli import codes
-from orchestrator.cli.streams import repair_standard_streams
 
 _COMMANDS = {"batch": "orchestrator.cli.batch"}
 """Name of each command, and the module that holds it under the same name."""
@@ -39,13 +36,8 @@ def program() -> None:
     """Run batches of Python work in worker processes, each task with limits and one clear outcome."""
 
 
-def main() -> NoReturn:
-    """Run the command that `sys.argv` asks for and exit with its code."""
-    repair_standard_streams()
-    sys.exit(_exit_code())
-
-
-def _exit_code() -> int:
+def run_program() -> int:
+    """Run the command that `sys.argv` asks for and return its exit code."""
     try:
         code = program.main(standalone_mode=False)
     except click.ClickException as error:

@@ -70,7 +70,11 @@ class Child:
         # Nested children carry their ancestors' cookies too: stopping the outer tree finds them.
         self.cookie = f"{inherited}/{token}" if inherited else token
         self.stdout = Capture(output_limit)
-        self.stderr = Capture(output_limit)
+        try:
+            self.stderr = Capture(output_limit)
+        except OSError:
+            self.stdout.close()
+            raise
         self.pid = 0
         self.state = State.STARTING
         self.verdict: Verdict | None = None
@@ -151,12 +155,13 @@ class Child:
         return tree.stop([self._root]) if self.pid else []
 
     def _ask_to_stop(self) -> None:
-        """Send SIGTERM to the group; a process stopped by SIGSTOP is woken to hear it."""
+        """Send SIGTERM once, to the group as soon as there is one; what SIGSTOP has stopped is woken to hear it."""
         try:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
-            if not self.exited() and os.getpgid(self.pid) == self.pid:
-                for number in (signal.SIGTERM, signal.SIGCONT):
-                    os.killpg(self.pid, number)
+            if os.getpgid(self.pid) == self.pid:  # it is not reaped yet, so the number is still its own
+                os.killpg(self.pid, signal.SIGTERM)
+                os.killpg(self.pid, signal.SIGCONT)
+            else:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
         except ProcessLookupError:
             pass
 

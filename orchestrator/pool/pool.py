@@ -15,6 +15,7 @@ The slots hold the backlog, never the pool: a pool nobody refers to is collected
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -22,8 +23,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -73,17 +73,15 @@ class PoolFuture(Future[Any]):
         self.outcome: Outcome | None = None
 
     def execution_result(self, timeout: float | None = None) -> ExecutionResult:
-        """Wait for the end and return it as an ExecutionResult: it never raises because the task failed."""
-        try:
-            self.exception(timeout)
-        except FutureTimeoutError:
-            raise
-        except BaseException:
-            if not self.done():
-                raise
-        name = self.job.name if self.job else ""
+        """Wait for the end and return it as an ExecutionResult: it never raises because the task failed.
+
+        Raises TimeoutError when the task has not ended within `timeout` seconds.
+        """
+        wait([self], timeout)
+        if not self.done():
+            raise TimeoutError(f"the task has not ended within {timeout} s")
         outcome = self.outcome or Outcome(Ending.CANCELLED, reason="cancelled before it started\n", return_code=130)
-        return result_of_outcome(outcome, name)
+        return result_of_outcome(outcome, self.job.name if self.job else "")
 
 
 class _Submissions(Group):
@@ -234,33 +232,23 @@ class Pool(Executor):
         if chunksize < 1:
             raise ValueError("chunksize must be at least 1")
         until = None if timeout is None else time.monotonic() + timeout
-        ahead = max(chunksize, _AHEAD) * self.max_workers
         calls = zip(*iterables, strict=False)
-        pending: deque[Future[_T]] = deque()
+        ahead = max(chunksize, _AHEAD) * self.max_workers
+        pending = deque(self.submit(fn, *arguments) for arguments in itertools.islice(calls, ahead))
+        return self._in_order(pending, (self.submit(fn, *arguments) for arguments in calls), until)
 
-        def fill() -> None:
-            while len(pending) < ahead:
-                for arguments in calls:
-                    pending.append(self.submit(fn, *arguments))
-                    break
-                else:
-                    return
-
-        def results() -> Iterator[_T]:
-            try:
-                while pending:
-                    left = None if until is None else until - time.monotonic()
-                    result = pending[0].result(left)
-                    pending.popleft()
-                    fill()
-                    yield result
-                    del result
-            finally:
-                for future in pending:
-                    future.cancel()
-
-        fill()
-        return results()
+    def _in_order(self, pending: deque[Future[_T]], more: Iterator[Future[_T]], until: float | None) -> Iterator[_T]:
+        """Yield the results of `pending`, topping it up from `more` after each; cancel what is left at the end."""
+        try:
+            while pending:
+                result = pending[0].result(None if until is None else until - time.monotonic())
+                pending.popleft()
+                pending.extend(itertools.islice(more, 1))
+                yield result
+                del result
+        finally:
+            for future in pending:
+                future.cancel()
 
     # Cancelling and looking
 
@@ -347,15 +335,16 @@ class _Crew:
         """Start slots while jobs wait for one. At most as many start at a time as there are CPUs."""
         at_most = max(2, os.cpu_count() or 1)
         while self._backlog.enter(at_most):
-            slot = ProcessSlot(len(self.slots), self._backlog, self._options, self.recruit)
-            with self._lock:
-                self.slots.append(slot)
-                self.threads.add(slot.thread)
             try:
+                slot = ProcessSlot(len(self.slots), self._backlog, self._options, self.recruit)
+                with self._lock:
+                    self.slots.append(slot)
+                    self.threads.add(slot.thread)
                 slot.thread.start()
-            except RuntimeError as error:  # no more threads to be had
+            except (OSError, RuntimeError) as error:  # no more descriptors or threads to be had
                 self._backlog.settled()
-                self._backlog.leave(ConcurrencyError(f"no thread can be started: {error}"))
+                self._backlog.leave(ConcurrencyError(f"no worker can be started: {error}"))
+                return
 
     def disown(self) -> None:
         """Close our copies of the children's descriptors, in a forked copy of the driver."""

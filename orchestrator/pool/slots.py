@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import threading
-import warnings
 from collections.abc import Callable
 
 from orchestrator.exceptions import ConcurrencyError
@@ -118,14 +117,17 @@ class ProcessSlot:
                 self._backlog.give_back(jobs)
                 text = (
                     f"no worker can be started ({error}); {self._backlog.queued} tasks were waiting. "
-                    "Look at the cause, or ask for fewer workers (max_workers)"
+                    "look at the cause, or ask for fewer workers (max_workers)"
                 )
-                warnings.warn(f"one worker fewer: {text}", RuntimeWarning, stacklevel=2)
+                _log.warning("one worker fewer: %s", text)
                 return ConcurrencyError(text)
         raise AssertionError("unreachable")
 
     def _run_command(self, job: Job) -> None:
-        command = Command(self._options.output_limit, self._nudge)
+        try:
+            command = Command(self._options.output_limit, self._nudge)
+        except OSError as error:
+            raise StartError(f"{type(error).__name__}: {error}") from error
         self.child = command
         try:
             self._settle()
@@ -159,7 +161,10 @@ class ProcessSlot:
 
     def _ready_worker(self) -> Worker:
         if self._worker is None:
-            worker = Worker(self._options.output_limit, self._options.threads_per_worker, self._nudge)
+            try:
+                worker = Worker(self._options.output_limit, self._options.threads_per_worker, self._nudge)
+            except OSError as error:
+                raise StartError(f"{type(error).__name__}: {error}") from error
             self.child = worker
             try:
                 worker.start()
