@@ -43,7 +43,10 @@ def parse_bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not an amount of memory: write bytes (1048576) or units (512M, 2G)")
-    return int(float(match[1]) * 1024 ** _BYTES[match[2].upper()])
+    size = float(match[1]) * 1024 ** _BYTES[match[2].upper()]
+    if size > 1 << 62:
+        raise ValueError(f"{text[:40]!r} is more memory than there can be")
+    return int(size)
 
 
 def check_seconds(value: object, what: str, *, zero: bool = False) -> float | None:
@@ -56,7 +59,10 @@ def check_seconds(value: object, what: str, *, zero: bool = False) -> float | No
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{what} must be a number of seconds or None, not {value!r}")
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
     if seconds == math.inf:
         return None
     if not (seconds > 0 or (zero and seconds == 0)):

@@ -20,7 +20,7 @@ class RetryPolicy:
 
     Parameters: `max_attempts` counts the first one; attempt 1 is followed by `initial_delay` seconds,
     each later one by `exponential_base` times the delay before, up to `max_delay` seconds; `retry_on`
-    are the exception types that count; `endings` are the ways of failing that count.
+    are the exception types that count, where the task raised; `endings` are the ways of failing that count.
 
     Raises ValueError or TypeError at once for numbers that make no sense.
 
@@ -41,7 +41,10 @@ class RetryPolicy:
         if self.max_attempts < 1:
             raise ValueError(f"max_attempts must be at least 1, not {self.max_attempts}")
         check_seconds(self.initial_delay, "initial_delay", zero=True)
-        check_seconds(self.max_delay, "max_delay", zero=True)
+        if check_seconds(self.max_delay, "max_delay", zero=True) is None:
+            raise ValueError(f"max_delay must be a finite number of seconds, not {self.max_delay!r}")
+        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in self.retry_on):
+            raise TypeError(f"retry_on must be a tuple of exception types, not {self.retry_on!r}")
         if not self.exponential_base >= 1:
             raise ValueError(f"exponential_base must be at least 1, not {self.exponential_base!r}")
 
@@ -49,6 +52,8 @@ class RetryPolicy:
         """Return the seconds to wait after attempt number `attempt` (the first is 1)."""
         if attempt < 1:
             raise ValueError(f"attempt counts from 1, not {attempt}")
+        if self.initial_delay == 0:
+            return 0.0
         try:
             delay = self.initial_delay * self.exponential_base ** (attempt - 1)
         except OverflowError:
@@ -59,7 +64,8 @@ class RetryPolicy:
         """Return the seconds to wait before the next attempt, or None when this outcome is final."""
         if attempt >= self.max_attempts or outcome.ending not in self.endings:
             return None
-        if outcome.exception is not None and not isinstance(outcome.exception, self.retry_on):
+        exception = outcome.exception if outcome.ending is Ending.RAISED else None
+        if exception is not None and not isinstance(exception, self.retry_on):
             return None
         return self.get_delay(attempt)
 

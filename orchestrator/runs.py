@@ -174,15 +174,27 @@ class Run(Group):
                 job = self._job(index, task)
                 if job is not None:
                     batch.append(job)
-                    self._flying[index] = job
                     self._bytes += len(job.pickled)
                     if self._bytes > _WINDOW_BYTES:
                         break
             else:
                 self._exhausted = self._seen - before < room
-            if batch:
-                self._pool.dispatch(batch)
+            self._dispatch(batch)
             size = _SLICE
+
+    def _dispatch(self, jobs: list[Job]) -> None:
+        """Queue jobs, and expect an outcome of exactly those that the pool has taken."""
+        if jobs:
+            self._flying.update((job.key, job) for job in jobs)
+            try:
+                self._pool.dispatch(jobs)
+            except BaseException:
+                for job in self._pool.withdraw(self):
+                    del self._flying[job.key]
+                for job in jobs:
+                    if not job.claimed:
+                        self._flying.pop(job.key, None)
+                raise
 
     def _job(self, index: int, task: Any) -> Job | None:
         """Make a task's job, or settle it when it has ended already."""
@@ -213,9 +225,7 @@ class Run(Group):
                 while True:
                     self._bell.get_nowait()
         while self._again and self._again[0][0] <= time.monotonic():
-            _, index, job = heapq.heappop(self._again)
-            self._flying[index] = job
-            self._pool.dispatch([job])
+            self._dispatch([heapq.heappop(self._again)[2]])
 
     def _receive(self, job: Job, news: Outcome | int) -> None:
         """Take one message of a slot: a job has begun (its pid), or ended."""

@@ -100,10 +100,13 @@ class Desk:
     def sweep(self) -> bool:
         """Undo what is too slow to look at after a task of microseconds; tell whether all could be undone.
 
-        Signal handlers, the signal mask and resource limits are put back. A hard limit cannot be raised
-        again, and nobody knows which open descriptors are leaks: then a new worker is the only cure.
+        Signal handlers, the signal mask, timers of CPU time and resource limits are put back. A hard limit
+        cannot be raised again, and nobody knows which open descriptors are leaks: then a new worker is the
+        only cure.
         """
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         for number, handler in self._handlers.items():
             if handler is not None and signal.getsignal(number) != handler:
                 signal.signal(number, handler)

@@ -107,12 +107,14 @@ class _Loop:
 
     def _run_chunk(self, message: wire.Message) -> bool:
         """Run a chunk's tasks while there are tokens; tell whether the worker must leave after it."""
+        problem: OSError | None = None
         try:
             self._desk.lay(message.cwd, message.env)
         except OSError as error:
-            calls: list[Call | BaseException] = [error] * len(message.tasks)
-        else:
-            calls = self._rebuild(message)
+            problem = error
+        calls = self._rebuild(message)  # in any case: what is shared comes only once
+        if problem is not None:
+            calls = [problem] * len(calls)
         if message.seconds is not None:
             self._send(wire.STARTED)
         for position, call in enumerate(calls):
@@ -177,10 +179,11 @@ class _Loop:
             os._exit(0)  # a forked child of the task walked back into our loop
         how, body = self._pack(value, failure)
         del value, failure, call
-        meter.read(long)
         self._output.mark()
         self._desk.clear()
-        flags = self._look_behind(long or last) if last or seconds > _SPAWN_SECONDS else 0
+        spawned = seconds > _SPAWN_SECONDS
+        flags = self._look_behind(long or last) if last or spawned else 0
+        meter.read(children=spawned, peak=long)
         if interrupt.fired:
             how, flags = wire.INTERRUPTED, flags | wire.LEAVING
             body = body if how else wire.dump_failure(_INTERRUPT_SWALLOWED)

@@ -34,16 +34,17 @@ class Output:
 
     def mark(self) -> None:
         """Note where the output of the task that has just ended ends."""
-        if sys.stdout is not self.streams[0] or sys.stderr is not self.streams[1]:
+        out, errors = self.streams
+        if sys.stdout is not out or sys.stderr is not errors or _unusable(out) or _unusable(errors):
             self._restore_streams()
         try:
-            out, errors = os.lseek(1, 0, os.SEEK_END), os.lseek(2, 0, os.SEEK_END)
+            stdout_end, stderr_end = os.lseek(1, 0, os.SEEK_END), os.lseek(2, 0, os.SEEK_END)
         except OSError:  # closed, or a pipe now
             self._restore_descriptors()
             return
         # The files start at a random offset, so another file put in their place shows by its size.
-        if out != self.stdout_end or errors != self.stderr_end:
-            self.stdout_end, self.stderr_end = out, errors
+        if stdout_end != self.stdout_end or stderr_end != self.stderr_end:
+            self.stdout_end, self.stderr_end = stdout_end, stderr_end
             if (os.fstat(1).st_ino, os.fstat(2).st_ino) != self._ino:
                 self._restore_descriptors()
 
@@ -60,9 +61,16 @@ class Output:
                 stream.flush()
             except Exception:  # the task's own object: whatever it raises ends here
                 continue
-        if any(stream.closed for stream in self.streams):
+        if any(_unusable(stream) for stream in self.streams):
             self.streams = (_text_stream(1), _text_stream(2))
         sys.stdout, sys.stderr = self.streams
+
+
+def _unusable(stream: io.TextIOWrapper) -> bool:
+    try:
+        return stream.closed
+    except ValueError:  # detached
+        return True
 
 
 def _text_stream(descriptor: int) -> io.TextIOWrapper:

@@ -34,15 +34,16 @@ class Meter:
         """Charge nobody with what was used since the last task, to rebuild the next ones."""
         self._cpu = time.process_time()
 
-    def read(self, long: bool) -> None:
-        """Set `cpu_seconds` and `peak` for the task that has just ended."""
+    def read(self, *, children: bool, peak: bool) -> None:
+        """Set `cpu_seconds` and `peak` for the task that has just ended, looking at what it can have changed."""
         now = time.process_time()
         self.cpu_seconds = now - self._cpu
         self._cpu = now
-        if long:
-            children = _children_cpu()
-            self.cpu_seconds += children - self._children
-            self._children = children
+        if children:
+            theirs = _children_cpu()
+            self.cpu_seconds += theirs - self._children
+            self._children = theirs
+        if peak:
             self._read_peak()
 
     def _read_peak(self) -> None:

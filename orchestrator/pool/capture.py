@@ -8,6 +8,7 @@ that is kept is given back to the system while it still writes.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import random
@@ -95,7 +96,10 @@ class Capture:
 def _unnamed_file() -> int:
     try:
         fd = os.memfd_create("orchestrator-output", os.MFD_CLOEXEC)
-    except (OSError, AttributeError):  # no memfd here (a sandbox, another system)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+        # No memfd in this sandbox: a file without a name will do.
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_APPEND)

@@ -66,6 +66,10 @@ class MemoryGuard:
                 continue
         return total
 
+    def forget_inherited(self) -> None:
+        """Replace the lock in a forked copy of the driver: a thread that is not here may have held it."""
+        self._lock = threading.Lock()
+
     def _members(self, pid: int) -> list[psutil.Process]:
         import psutil
 

@@ -35,7 +35,7 @@ from orchestrator.pool import payload
 from orchestrator.pool.backlog import Backlog
 from orchestrator.pool.capture import OUTPUT_LIMIT
 from orchestrator.pool.job import Group, Job
-from orchestrator.pool.slots import ProcessSlot, SlotOptions
+from orchestrator.pool.slots import ProcessSlot, SlotOptions, here
 from orchestrator.results import ExecutionResult, result_of_outcome
 
 _P = ParamSpec("_P")
@@ -71,12 +71,30 @@ class PoolFuture(Future[Any]):
         super().__init__()
         self.job: Job | None = None
         self.outcome: Outcome | None = None
+        self.backlog: Backlog | None = None
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait and return the value, as any future does. Raises ConcurrencyError where waiting would be a deadlock."""
+        self._check_wait()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait and return the exception, as any future does. Raises ConcurrencyError as `result` does."""
+        self._check_wait()
+        return super().exception(timeout)
+
+    def _check_wait(self) -> None:
+        if self.backlog is not None and here.backlog is self.backlog and not self.done():
+            raise ConcurrencyError(
+                "a done-callback may not wait for its own pool: it runs in the thread that would have to do the work"
+            )
 
     def execution_result(self, timeout: float | None = None) -> ExecutionResult:
         """Wait for the end and return it as an ExecutionResult: it never raises because the task failed.
 
         Raises TimeoutError when the task has not ended within `timeout` seconds.
         """
+        self._check_wait()
         wait([self], timeout)
         if not self.done():
             raise TimeoutError(f"the task has not ended within {timeout} s")
@@ -199,6 +217,7 @@ class Pool(Executor):
         if not callable(fn):
             raise TypeError(f"a task must be callable, not {fn!r}")
         future = PoolFuture()
+        future.backlog = self._backlog
         job = future.job = Job(group, future, name_of(fn))
         try:
             job.pickled = payload.dump_call((fn, args, kwargs))
@@ -212,8 +231,7 @@ class Pool(Executor):
 
     def dispatch(self, jobs: Iterable[Job]) -> None:
         """Queue jobs of any group. The way in for everything above the pool."""
-        from_slot = threading.current_thread() in self._crew.threads
-        self._backlog.put(jobs, self._acquire_timeout, from_slot)
+        self._backlog.put(jobs, self._acquire_timeout, from_slot=here.backlog is self._backlog)
         self._crew.recruit()
 
     def map(
@@ -305,7 +323,7 @@ class Pool(Executor):
         self._backlog.close(cancel=cancel_futures or kill)
         if kill:
             self._crew.cancel_all()
-        if wait and threading.current_thread() not in self._crew.threads:
+        if wait and here.backlog is not self._backlog:
             self._backlog.wait_done()
         _open_pools.discard(self)
 
@@ -329,7 +347,6 @@ class _Crew:
         self._options = options
         self._lock = threading.Lock()  # guards the starting of slots
         self.slots: list[ProcessSlot] = []
-        self.threads: set[threading.Thread] = set()
 
     def recruit(self) -> None:
         """Start slots while jobs wait for one. At most as many start at a time as there are CPUs."""
@@ -339,7 +356,6 @@ class _Crew:
                 slot = ProcessSlot(len(self.slots), self._backlog, self._options, self.recruit)
                 with self._lock:
                     self.slots.append(slot)
-                    self.threads.add(slot.thread)
                 slot.thread.start()
             except (OSError, RuntimeError) as error:  # no more descriptors or threads to be had
                 self._backlog.settled()
@@ -353,7 +369,6 @@ class _Crew:
             if slot.child is not None:
                 slot.child.disown()
         self.slots.clear()
-        self.threads.clear()
 
     def cancel_all(self) -> None:
         """Stop everything that runs."""

@@ -15,9 +15,12 @@ import threading
 from collections.abc import Iterator
 
 from orchestrator import settings
+from orchestrator.pool import worker
 from orchestrator.pool.capture import OUTPUT_LIMIT
 from orchestrator.pool.lifeline import lifeline
+from orchestrator.pool.memory import guard
 from orchestrator.pool.pool import Pool, open_pools
+from orchestrator.pool.slots import here
 
 IDLE_SECONDS = 30.0
 """How long the workers of a shared pool outlive their last task."""
@@ -34,11 +37,11 @@ _pools: dict[tuple[int, int], Pool] = {}
 def borrowed(max_workers: int | None, output_limit: int = OUTPUT_LIMIT) -> Iterator[Pool]:
     """Lend a pool with this many workers (None: the default) for one call.
 
-    Outside of workers it is a shared one and stays warm. Inside a task it is the caller's own and is closed
-    afterwards, for a task leaves no process behind.
+    Mostly it is a shared one and stays warm. Inside a task it is the caller's own and is closed afterwards,
+    for a task leaves no process behind; and so it is in a callback that a pool's own thread runs.
     """
     workers = settings.check_workers(max_workers)
-    if settings.depth():
+    if settings.depth() or here.backlog is not None:
         with Pool(workers, output_limit=output_limit) as pool:
             yield pool
         return
@@ -76,6 +79,8 @@ def close_all() -> None:
 def _forget_inherited() -> None:
     global _lock
     _lock = threading.Lock()
+    worker.forget_inherited()
+    guard.forget_inherited()
     _pools.clear()
     for pool in open_pools():
         pool.disown()

@@ -25,6 +25,14 @@ _log = logging.getLogger(__name__)
 _FAILED_STARTS = 3
 
 
+class _Here(threading.local):
+    backlog: Backlog | None = None
+
+
+here = _Here()
+"""Which backlog the present thread works for, if it is a slot's: it must not wait for it."""
+
+
 class SlotOptions:
     """What all slots of a pool share. Set once."""
 
@@ -66,6 +74,7 @@ class ProcessSlot:
 
     def _live(self) -> None:
         backlog = self._backlog
+        here.backlog = backlog
         why: ConcurrencyError | None = None
         jobs: list[Job] | None = None
         try:
@@ -88,17 +97,18 @@ class ProcessSlot:
             why = ConcurrencyError("a slot of the pool failed; this is a bug in orchestrator: see the log")
             backlog.abandon(jobs or [], why)
         finally:
-            self._settle()
+            self._settle(failed=why is not None)
             self._retire()
             backlog.leave(why)
             os.close(self._nudge)
 
-    def _settle(self) -> None:
-        """Say once that this slot has started, whatever became of it."""
+    def _settle(self, *, failed: bool = False) -> None:
+        """Say once that this slot has started, whatever became of it; unless it failed, another may start."""
         recruit, self._recruit = self._recruit, None
         if recruit is not None:
             self._backlog.settled()
-            recruit()
+            if not failed:
+                recruit()
 
     # Running
 

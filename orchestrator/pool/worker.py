@@ -7,6 +7,7 @@ started, and at most one task is between the two.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import select
@@ -53,6 +54,12 @@ class WorkerLost(Exception):
     """The worker was dead before it had the chunk: nobody's fault, so the chunk goes to another."""
 
 
+def forget_inherited() -> None:
+    """Replace the lock in a forked copy of the driver: a thread that is not here may have held it."""
+    global _starting
+    _starting = threading.Lock()
+
+
 class Worker(Child):
     """A process that runs callables. Owned by one slot thread."""
 
@@ -87,9 +94,11 @@ class Worker(Child):
             lifeline.announce(self.cookie)
             self._spawn()
             self._wait_ready()
-        except (OSError, AssertionError, EOFError, StartError) as error:
-            self.kill()
-            self.bury()
+        except (OSError, AssertionError, EOFError, UnboundLocalError, StartError) as error:
+            # UnboundLocalError: loky 3.7.0's launch trips over its own clean-up when os.pipe() fails (EMFILE).
+            with contextlib.suppress(OSError):  # short of descriptors, even /proc cannot be read
+                self.kill()
+            self.bury(sweep=False)
             raise (
                 error if isinstance(error, StartError) else StartError(f"{type(error).__name__}: {error}")
             ) from error
@@ -184,6 +193,8 @@ class Worker(Child):
                 self.condemn(Ending.TIMED_OUT, f"{phase} ({limits.seconds:g} s)", limits.grace)
             gone = self.pause(min(deadline, crowded_until), limits.memory)
         self.move(State.READY)
+        self.stdout.trim()
+        self.stderr.trim()
 
     def _deadline(self, seconds: float | None) -> float:
         """Return when the running task's time is up. A result already on its way gets time to arrive."""
