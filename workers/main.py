@@ -6,10 +6,13 @@ nothing else on the frame pipe; no exception leaves the loop; a task is started 
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
+import gc
 import io
 import os
 import pickle
+import select
 import threading
 import time
 import traceback
@@ -32,6 +35,8 @@ _SPAWN_SECONDS = 50e-6
 """A shorter task can have started neither a process (fork: 150 µs) nor a thread (60 µs)."""
 _LONG_SECONDS = 1e-3
 """From here on a task's children, memory peak and signal handlers are looked at, for some 60 µs."""
+_IDLE_SECONDS = 0.2
+"""A worker without work for this long gives unused memory back."""
 _LATE = 0.7
 """The hang trace is written when this part of the grace period has passed."""
 
@@ -73,6 +78,7 @@ class _Loop:
         self._threads = threading.active_count()
         self._shared: dict[int, Any] = {}
         self._trace_armed = 0.0
+        self._collected = False
 
     def run(self) -> None:
         """Serve chunks until the driver closes the pipe.
@@ -92,8 +98,17 @@ class _Loop:
 
     def _receive(self) -> bytearray | None:
         """Return the next message's bytes, or None when the driver has closed the pipe."""
+        if not select.select([self._messages], [], [], _IDLE_SECONDS)[0]:
+            self._slim()
         prefix = self._read(wire.LENGTH.size)
         return None if prefix is None else self._read(wire.LENGTH.unpack(prefix)[0])
+
+    def _slim(self) -> None:
+        """Give unused memory back to the system, because nothing came for a while."""
+        if not self._collected:  # what starting up has left; tasks leave their garbage to the collector
+            self._collected = True
+            gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
 
     def _read(self, size: int) -> bytearray | None:
         data = bytearray(size)
