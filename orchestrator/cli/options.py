@@ -61,8 +61,6 @@ def _read(parse: Callable[[str], _N], text: str) -> _N:
         return parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    except OverflowError as error:
-        raise click.BadParameter(f"{text!r} is too large") from error
 
 
 def _more_than_zero(number: _N, unit: str) -> _N:

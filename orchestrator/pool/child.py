@@ -39,6 +39,8 @@ class State(Enum):
     DEAD = "dead"
 
 
+_SAMPLES_KEPT = 600
+"""Beyond this, every other sample of a long task is dropped."""
 _STALL_SECONDS = 1.0
 """Waking up this much too late means that we were stopped, not that the machine is busy."""
 
@@ -130,10 +132,14 @@ class Child:
         """Return how the process ended, as subprocess's returncode: -n for signal n. Waits for its end."""
         try:
             found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
-        except ChildProcessError:  # multiprocessing reaped it while it started another child
-            return 1
+        except ChildProcessError:
+            return self._reaped_status()
         assert found is not None
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def _reaped_status(self) -> int:
+        """Return the status of a process that somebody else has reaped: a signal if nobody knows."""
+        return -signal.SIGKILL
 
     # Killing
 
@@ -156,8 +162,10 @@ class Child:
 
     def _ask_to_stop(self) -> None:
         """Send SIGTERM once, to the group as soon as there is one; what SIGSTOP has stopped is woken to hear it."""
+        if self.exited():
+            return
         try:
-            if os.getpgid(self.pid) == self.pid:  # it is not reaped yet, so the number is still its own
+            if os.getpgid(self.pid) == self.pid:  # it has not been reaped, so the number is still its own
                 os.killpg(self.pid, signal.SIGTERM)
                 os.killpg(self.pid, signal.SIGCONT)
             else:
@@ -223,6 +231,8 @@ class Child:
         if usage is None:
             return
         self.samples.append(Sample(now - self.started_at, usage.rss, max(0.0, usage.cpu - self.cpu_before)))
+        if len(self.samples) > _SAMPLES_KEPT:
+            del self.samples[::2]
         self.rss = usage.rss
         self.peak = max(self.peak, usage.rss)
         if memory_limit is not None and usage.rss > memory_limit:

@@ -11,7 +11,7 @@ import functools
 import io
 import pickle
 from collections.abc import Callable, Mapping
-from types import BuiltinFunctionType, CodeType, FunctionType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType
 from typing import Any, Literal
 
 import cloudpickle
@@ -22,6 +22,7 @@ from workers.wire import describe
 
 _PROTOCOL = 5
 _MAIN = b"__main__"
+_EMPTY_CELL = CellType()
 _SHARED = 8
 """How many things the calls of one run may share; a worker keeps twice as many."""
 
@@ -124,8 +125,10 @@ def _dump(value: Any) -> bytes:
         plain = pickle.dumps(value, _PROTOCOL)
         if _MAIN not in plain and not cloudpickle.list_registry_pickle_by_value():
             return plain
-    except Exception:
-        pass  # whatever it is, cloudpickle has the last word
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        pass  # whatever the user's __reduce__ did, cloudpickle has the last word
     with _blame(value):
         return bytes(cloudpickle.dumps(value, _PROTOCOL))
 
@@ -142,7 +145,13 @@ class _blame:  # noqa: N801 - a context manager, read as a verb
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> Literal[False]:
         if error is None or isinstance(error, KeyboardInterrupt):
             return False
-        raise UnsendableError(f"{_culprit(self._value)} cannot be pickled: {_say(error)}") from error
+        try:
+            culprit = _culprit(self._value)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # objects that cannot even be looked at
+            culprit = f"the task or what it holds (a {describe(self._value)})"
+        raise UnsendableError(f"{culprit} cannot be pickled: {_say(error)}") from error
 
 
 def _culprit(value: Any, path: str = "", depth: int = 0) -> str:
@@ -167,8 +176,8 @@ def _members(value: Any) -> list[tuple[str, Any]]:
         return [(f"[{key!r}]", member) for key, member in list(value.items())[:1000]]
     closure = getattr(value, "__closure__", None)
     if closure:
-        names = value.__code__.co_freevars
-        return [(f"variable {name!r}", cell.cell_contents) for name, cell in zip(names, closure, strict=False)]
+        cells = zip(value.__code__.co_freevars, closure, strict=False)
+        return [(f"variable {name!r}", cell.cell_contents) for name, cell in cells if cell != _EMPTY_CELL]
     bound = getattr(value, "__self__", None)
     if bound is not None and not isinstance(value, type):
         return [(".__self__", bound)]

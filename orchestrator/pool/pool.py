@@ -69,8 +69,10 @@ class PoolFuture(Future[Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.job: Job | None = None
+        self.name = ""
         self.outcome: Outcome | None = None
+        self.job: Job | None = None
+        """The job, until it has ended: it refers to us, and a cycle would keep the result in memory."""
         self.backlog: Backlog | None = None
 
     def result(self, timeout: float | None = None) -> Any:
@@ -99,7 +101,7 @@ class PoolFuture(Future[Any]):
         if not self.done():
             raise TimeoutError(f"the task has not ended within {timeout} s")
         outcome = self.outcome or Outcome(Ending.CANCELLED, reason="cancelled before it started\n", return_code=130)
-        return result_of_outcome(outcome, self.job.name if self.job else "")
+        return result_of_outcome(outcome, self.name)
 
 
 class _Submissions(Group):
@@ -115,7 +117,7 @@ class _Submissions(Group):
 
     def deliver(self, job: Job, outcome: Outcome) -> None:
         future: PoolFuture = job.key
-        future.outcome = outcome
+        future.outcome, future.job, job.key = outcome, None, None
         if not job.claimed and outcome.ending is Ending.CANCELLED:
             future.cancel()
             future.set_running_or_notify_cancel()
@@ -187,7 +189,7 @@ class Pool(Executor):
             self._backlog,
             SlotOptions(
                 output_limit=output_limit,
-                threads_per_worker=max(1, len(os.sched_getaffinity(0)) // self.max_workers),
+                max_workers=self.max_workers,
                 max_tasks=max_tasks_per_worker,
                 max_worker_memory=max_worker_memory,
                 idle_seconds=check_seconds(idle_seconds, "idle_seconds", zero=True),
@@ -218,12 +220,14 @@ class Pool(Executor):
             raise TypeError(f"a task must be callable, not {fn!r}")
         future = PoolFuture()
         future.backlog = self._backlog
-        job = future.job = Job(group, future, name_of(fn))
+        future.name = name_of(fn)
+        job = future.job = Job(group, future, future.name)
         try:
             job.pickled = payload.dump_call((fn, args, kwargs))
         except UnsendableError as error:
             self._backlog.check_open()
             future.outcome = Outcome(Ending.UNSENDABLE, reason=f"{error}\n", exception=error, return_code=1)
+            future.job = None
             future.set_exception(error)
             return future
         self.dispatch([job])

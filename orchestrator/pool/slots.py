@@ -36,18 +36,18 @@ here = _Here()
 class SlotOptions:
     """What all slots of a pool share. Set once."""
 
-    __slots__ = ("idle_seconds", "max_tasks", "max_worker_memory", "output_limit", "threads_per_worker")
+    __slots__ = ("idle_seconds", "max_tasks", "max_worker_memory", "max_workers", "output_limit")
 
     def __init__(
         self,
         output_limit: int,
-        threads_per_worker: int,
+        max_workers: int,
         max_tasks: int | None,
         max_worker_memory: int | None,
         idle_seconds: float | None,
     ) -> None:
         self.output_limit = output_limit
-        self.threads_per_worker = threads_per_worker
+        self.max_workers = max_workers
         self.max_tasks = max_tasks
         self.max_worker_memory = max_worker_memory
         self.idle_seconds = idle_seconds
@@ -172,7 +172,7 @@ class ProcessSlot:
     def _ready_worker(self) -> Worker:
         if self._worker is None:
             try:
-                worker = Worker(self._options.output_limit, self._options.threads_per_worker, self._nudge)
+                worker = Worker(self._options.output_limit, self._options.max_workers, self._nudge)
             except OSError as error:
                 raise StartError(f"{type(error).__name__}: {error}") from error
             self.child = worker

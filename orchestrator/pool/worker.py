@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from orchestrator import settings
-from orchestrator.outcome import Ending, Outcome
+from orchestrator.outcome import Ending, Outcome, Sample
 from orchestrator.pool.child import Child, StartError, State
 from orchestrator.pool.endings import failed, how_it_ended, load_value, stopped_outcome
 from orchestrator.pool.job import Group, Job
@@ -63,9 +63,9 @@ def forget_inherited() -> None:
 class Worker(Child):
     """A process that runs callables. Owned by one slot thread."""
 
-    def __init__(self, output_limit: int, threads_per_worker: int, nudge: int) -> None:
+    def __init__(self, output_limit: int, max_workers: int, nudge: int) -> None:
         super().__init__(output_limit, nudge)
-        self._threads_per_worker = threads_per_worker
+        self._max_workers = max_workers
         self._reader = wire.FrameReader()
         self._functions: deque[int] = deque(maxlen=wire.FUNCTIONS_KEPT)
         self._process: BaseProcess | None = None
@@ -134,7 +134,10 @@ class Worker(Child):
         self._poll.register(self._frames, select.POLLIN)
 
     def _env(self) -> dict[str, str]:
-        caps = {name: str(self._threads_per_worker) for name in _THREAD_CAPS if name not in os.environ}
+        from loky.backend.context import cpu_count
+
+        threads = str(max(1, cpu_count() // self._max_workers))
+        caps = {name: threads for name in _THREAD_CAPS if name not in os.environ}
         return {COOKIE: self.cookie, settings.DEPTH: str(settings.depth() + 1), **caps}
 
     def _wait_ready(self) -> None:
@@ -258,7 +261,9 @@ class Worker(Child):
         if self.stopped:
             stderr += b"[stopped what this task left running: %s]\n" % ", ".join(self.stopped).encode()
             self.stopped = []
-        samples = tuple(self.samples) if self.samples else ()
+        samples: tuple[Sample, ...] = ()
+        if self.samples:
+            samples, self.samples, self.peak = tuple(self.samples), [], 0
         if how == wire.RETURNED:
             if body == _NONE:
                 return Outcome(Ending.OK, None, "", None, 0, seconds, cpu, peak, self.pid, stdout, stderr, samples)
@@ -385,15 +390,21 @@ class Worker(Child):
         if in_order:
             self._ends[0].close()
             in_order = self.wait_exit(_CLOSE_SECONDS)
-        if not in_order:
+        if not in_order and not self._killed:
             self.kill()
         self.bury(sweep=not in_order)
 
     def _reap(self) -> None:
+        self._close_pipes()  # first: a worker that could not be killed leaves when it sees their end
         if self._process is not None:
             self._process.join()
             self._process = None  # which closes its sentinel: loky's Popen has no close()
-        self._close_pipes()
+
+    def _reaped_status(self) -> int:
+        # Starting a process, multiprocessing reaps all its dead children; it keeps their status.
+        with _starting:
+            code = self._process.exitcode if self._process is not None else None
+        return super()._reaped_status() if code is None else code
 
     def disown(self) -> None:
         """Close our copies of its descriptors, in a forked copy of the driver."""
