@@ -38,7 +38,7 @@ lint: .venv/installed-dev  ## check style, format and types
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 
-bench: .venv/installed  ## measure the speed [ARGS="for scripts/bench/run.py"]
+bench: .venv/installed-bench  ## measure the speed against other pools [ARGS="--quick --rows 1,2"]
 	$(python) scripts/bench/run.py $(ARGS)
 
 clean:  ## remove .venv and all else that the tools made
@@ -60,4 +60,8 @@ clean:  ## remove .venv and all else that the tools made
 
 .venv/installed-dev: .venv/made setup.cfg pyproject.toml
 	$(install) '.[dev]'
+	@touch $@
+
+.venv/installed-bench: .venv/made setup.cfg pyproject.toml
+	$(install) '.[bench]'
 	@touch $@

@@ -1,0 +1,14 @@
+"""All rows, in the order of the table."""
+
+from __future__ import annotations
+
+import rows_faults
+import rows_footprint
+import rows_scripts
+import rows_throughput
+
+ROWS = tuple(
+    sorted(
+        rows_throughput.ROWS + rows_faults.ROWS + rows_scripts.ROWS + rows_footprint.ROWS, key=lambda row: row.number
+    )
+)
