@@ -5,13 +5,11 @@ A task's failure is a result, never an exception; misuse raises at once. Results
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from orchestrator import settings
@@ -209,6 +207,9 @@ async def run_parallel_async(
     tasks: Iterable[Task], max_workers: int | None = None, **options: Any
 ) -> list[ExecutionResult]:
     """Do as `run_parallel` does without blocking the event loop. Cancelled, it stops its tasks first."""
+    import asyncio  # late: it would double the time that importing this module takes
+    from concurrent.futures import ThreadPoolExecutor
+
     runner = ParallelRunner(max_workers, **options)
     listed = _callables(tasks)
     with ThreadPoolExecutor(1, thread_name_prefix="orchestrator-run") as thread:

@@ -46,6 +46,13 @@ def start_ticks(pid: int) -> int:
         return -1
 
 
+def pids() -> list[int]:
+    """Return the ids of all processes, as psutil does."""
+    import psutil
+
+    return psutil.pids()
+
+
 def members(root: Root, known: Collection[int] = ()) -> list[psutil.Process]:
     """Return the living processes of a tree, the root included while it lives.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -24,12 +23,8 @@ class Order:
     env: Mapping[str, str]
 
     def commands(self) -> list[list[str]]:
-        """Return each script with its arguments, as the runner takes them.
-
-        A relative path means a file below the caller's folder, also when the scripts run in another.
-        """
-        paths = self.scripts if self.cwd is None else [os.path.abspath(path) for path in self.scripts]
-        return [[path, *self.arguments] for path in paths]
+        """Return each script with its arguments, as the runner takes them."""
+        return [[script, *self.arguments] for script in self.scripts]
 
     def label(self, index: int) -> str:
         """Return the name under which people see a script: its path as given, on one line."""

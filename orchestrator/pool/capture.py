@@ -11,9 +11,7 @@ import ctypes
 import errno
 import fcntl
 import os
-import random
 import resource
-import tempfile
 
 OUTPUT_LIMIT = 10_000_000
 """Bytes kept of each stream of a task unless told otherwise."""
@@ -32,7 +30,7 @@ class Capture:
         self.fd = _unnamed_file()
         # A random start tells our file from any other by its size alone (workers/output.py).
         unbounded = resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
-        self._base = random.randrange(1, 1 << 26) if unbounded else 0
+        self._base = 1 + int.from_bytes(os.urandom(3)) if unbounded else 0
         os.ftruncate(self.fd, self._base)
         self._limit = limit
         self.begin = self._base
@@ -100,6 +98,8 @@ def _unnamed_file() -> int:
         if error.errno not in (errno.ENOSYS, errno.EPERM):
             raise
         # No memfd in this sandbox: a file without a name will do.
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_APPEND)

@@ -11,7 +11,6 @@ and stops whatever the tree has left. A child belongs to one slot thread; nobody
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import signal
 import time
@@ -68,7 +67,7 @@ class Child:
 
     def __init__(self, output_limit: int, nudge: int) -> None:
         inherited = os.environ.get(tree.COOKIE)
-        token = secrets.token_hex(8)
+        token = os.urandom(8).hex()
         # Nested children carry their ancestors' cookies too: stopping the outer tree finds them.
         self.cookie = f"{inherited}/{token}" if inherited else token
         self.stdout = Capture(output_limit)

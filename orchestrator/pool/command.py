@@ -14,15 +14,15 @@ import subprocess
 import time
 from collections.abc import Mapping
 
-import psutil
-
 from orchestrator import settings
 from orchestrator.limits import Limits
 from orchestrator.outcome import Ending, Outcome
+from orchestrator.pool import exits
 from orchestrator.pool.child import Child, StartError, State
 from orchestrator.pool.endings import how_it_ended, stopped_outcome
 from orchestrator.pool.job import Job
 from orchestrator.pool.lifeline import lifeline
+from workers import tree
 from workers.tree import COOKIE
 
 _EARLY_SECONDS = 0.01
@@ -42,7 +42,7 @@ class Command(Child):
     def run(self, job: Job) -> Outcome:
         """Run the program to its end. Raises StartError when the machine is short of processes or descriptors."""
         group = job.group
-        known = frozenset(psutil.pids())
+        known = frozenset(tree.pids())
         self.begin_task(job.name)
         try:
             self._start(job, group.cwd, group.env)
@@ -68,6 +68,7 @@ class Command(Child):
             **(extra or {}),
         }  # a killed script keeps what it printed
         env |= {COOKIE: self.cookie, settings.DEPTH: str(settings.depth() + 1)}
+        exits.arm()
         lifeline.announce(self.cookie)
         self._process = subprocess.Popen(
             list(line.argv),

@@ -31,7 +31,7 @@ from orchestrator import settings
 from orchestrator.exceptions import ConcurrencyError, UnsendableError
 from orchestrator.limits import NO_LIMITS, Limits, check_seconds
 from orchestrator.outcome import Ending, Outcome
-from orchestrator.pool import payload
+from orchestrator.pool import exits, payload
 from orchestrator.pool.backlog import Backlog
 from orchestrator.pool.capture import OUTPUT_LIMIT
 from orchestrator.pool.job import Group, Job
@@ -197,7 +197,7 @@ class Pool(Executor):
         )
         self._finalizer = weakref.finalize(self, self._backlog.close, cancel=False)
         self._finalizer.atexit = False
-        _open_pools.add(self)
+        exits.enrol(self)
 
     # Submitting
 
@@ -329,7 +329,7 @@ class Pool(Executor):
             self._crew.cancel_all()
         if wait and here.backlog is not self._backlog:
             self._backlog.wait_done()
-        _open_pools.discard(self)
+        exits.discharge(self)
 
     def disown(self) -> None:
         """Become inert, in a forked copy of the driver: its workers are not ours."""
@@ -379,15 +379,6 @@ class _Crew:
         self._backlog.cancel_running()
         for slot in tuple(self.slots):
             slot.nudge()
-
-
-_open_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
-"""Pools that have not been shut down: shared.py closes them at the interpreter's exit."""
-
-
-def open_pools() -> list[Pool]:
-    """Return the pools that have not been shut down."""
-    return list(_open_pools)
 
 
 def name_of(task: Callable[..., Any]) -> str:

@@ -1,15 +1,11 @@
-"""The warm pools behind the module-level helpers, and what happens to pools at exit and at a fork.
+"""The warm pools behind the module-level helpers: one for each configuration, made on first use.
 
-The only module state of the package. One pool for each configuration, made on first use, its idle
-workers retired after a while. At the interpreter's exit accepted work finishes, as the standard
-library's executors promise; a second Ctrl-C stops it. A forked copy of the program has none of this.
+Idle workers are retired after a while. Safe from several threads and event loops.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import multiprocessing.util
 import os
 import threading
 from collections.abc import Iterator
@@ -17,17 +13,12 @@ from collections.abc import Iterator
 from orchestrator import settings
 from orchestrator.pool import worker
 from orchestrator.pool.capture import OUTPUT_LIMIT
-from orchestrator.pool.lifeline import lifeline
 from orchestrator.pool.memory import guard
-from orchestrator.pool.pool import Pool, open_pools
+from orchestrator.pool.pool import Pool
 from orchestrator.pool.slots import here
 
 IDLE_SECONDS = 30.0
 """How long the workers of a shared pool outlive their last task."""
-
-# multiprocessing joins all of its children at exit; hooks run last-in first-out, so ours, which ends
-# them, has to be registered after its own: importing its util has done that.
-assert multiprocessing.util is not None
 
 _lock = threading.Lock()  # guards _pools
 _pools: dict[tuple[int, int], Pool] = {}
@@ -48,6 +39,15 @@ def borrowed(max_workers: int | None, output_limit: int = OUTPUT_LIMIT) -> Itera
     yield _shared(workers, output_limit)
 
 
+def close_shared() -> None:
+    """Shut down the shared pools and wait for their end; the next call makes new ones."""
+    with _lock:
+        pools = list(_pools.values())
+        _pools.clear()
+    for pool in pools:
+        pool.shutdown(wait=True)
+
+
 def _shared(workers: int, output_limit: int) -> Pool:
     key = (workers, output_limit)
     with _lock:
@@ -57,34 +57,12 @@ def _shared(workers: int, output_limit: int) -> Pool:
         return pool
 
 
-def close_all() -> None:
-    """Finish accepted work and end every pool. Interrupted, it stops the work instead."""
-    pools = open_pools()
-    with _lock:
-        _pools.clear()
-    try:
-        for pool in pools:
-            pool.shutdown(wait=False)
-        for pool in pools:
-            pool.shutdown(wait=True)
-    except KeyboardInterrupt:
-        for pool in pools:
-            pool.shutdown(wait=False, kill=True)
-        for pool in pools:
-            pool.shutdown(wait=True)
-    finally:
-        lifeline.close()
-
-
 def _forget_inherited() -> None:
     global _lock
     _lock = threading.Lock()
+    _pools.clear()
     worker.forget_inherited()
     guard.forget_inherited()
-    _pools.clear()
-    for pool in open_pools():
-        pool.disown()
 
 
-atexit.register(close_all)
 os.register_at_fork(after_in_child=_forget_inherited)

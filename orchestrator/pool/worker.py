@@ -17,18 +17,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
 
 from orchestrator import settings
 from orchestrator.outcome import Ending, Outcome, Sample
+from orchestrator.pool import exits
 from orchestrator.pool.child import Child, StartError, State
 from orchestrator.pool.endings import failed, how_it_ended, load_value, stopped_outcome
 from orchestrator.pool.job import Group, Job
 from orchestrator.pool.lifeline import lifeline
 from workers import wire
-from workers.main import serve
 from workers.tree import COOKIE
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 START_SECONDS = 60.0
 """How long a worker may take to say that it is ready."""
@@ -104,8 +107,14 @@ class Worker(Child):
             ) from error
 
     def _spawn(self) -> None:
+        # Imported late: 100 ms that a program which only runs scripts never needs.
+        from multiprocessing.connection import Connection
+
         from loky.backend.context import get_context
 
+        from workers.main import serve
+
+        exits.arm()
         context = get_context("loky")
         theirs: list[Connection] = []
         try:
