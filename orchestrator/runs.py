@@ -163,7 +163,9 @@ class Run(Group):
         """Hand out tasks up to the window, the number that may be out at a time."""
         window = _WINDOW
         if self._total is None:
-            window = min(window, max(4, 4 * self.pace.chunk) * self._pool.max_workers)
+            pace, workers = self.pace, self._pool.max_workers
+            window = min(window, max(4, 4 * pace.chunk) * workers)
+            window = max(min(window, _WINDOW_BYTES // (pace.result_bytes + 1)), 2 * workers)
         size = _FIRST_SLICE
         while not self._exhausted and len(self._flying) <= window // 2 and self._bytes <= _WINDOW_BYTES:
             room = min(size, window - len(self._flying))

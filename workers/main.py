@@ -134,6 +134,7 @@ class _Loop:
             self._send(wire.STARTED)
         for position, call in enumerate(calls):
             if os.read(self._tokens, 1) != wire.TOKEN:  # the rest was taken back, or the driver is gone
+                self._send(wire.STOPPED)
                 break
             calls[position] = _DONE  # what the task holds should go when it ends
             self._arm_trace(message)

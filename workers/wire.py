@@ -15,9 +15,9 @@ import pickle
 import struct
 from typing import Any, NamedTuple
 
-READY, STARTED, DONE = 1, 2, 3
+READY, STARTED, DONE, STOPPED = 1, 2, 3, 4
 """Kinds of frames: the worker has started; a chunk is rebuilt and its first task's clock starts;
-the next task of the chunk has finished."""
+the next task of the chunk has finished; the rest of the chunk was taken back."""
 
 RETURNED, RAISED, INTERRUPTED = 0, 1, 2
 """How the task of a DONE frame ended: `body` is its pickled value, else a pickled `Failure`."""

@@ -6,7 +6,6 @@ remembers what went wrong, and the command turns that into its exit code when al
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import os
@@ -84,7 +83,6 @@ class Outlet:
                 self._stream.flush()
             except OSError as error:
                 self.problem = error
-                self._divert()
         return len(text)
 
     def flush(self) -> None:
@@ -123,13 +121,6 @@ class Outlet:
         if self.isatty() or (columns.isdecimal() and int(columns) > 0):
             return shutil.get_terminal_size().columns
         return UNLIMITED_COLUMNS
-
-    def _divert(self) -> None:
-        # The interpreter flushes the stream once more when it exits, and would complain then.
-        with contextlib.suppress(OSError, ValueError):
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self._stream.fileno())
-            os.close(null)
 
 
 def print_to(console: Console, *renderables: RenderableType) -> None:

@@ -20,20 +20,29 @@ _keys = itertools.count(1)
 
 
 class Pace:
-    """How long the tasks of a group take, as far as that is known. Written by slots, racy and harmless."""
+    """How long the tasks of a group take and how much they return, as far as that is known.
 
-    __slots__ = ("_expected",)
+    Written by slots, racy and harmless.
+    """
+
+    __slots__ = ("_expected", "result_bytes")
 
     def __init__(self) -> None:
         self._expected: float | None = None
+        self.result_bytes = 0
 
-    def note(self, seconds: float, tasks: int = 1) -> None:
-        """Learn from finished tasks, given their mean duration: up at once, down the faster the more they are."""
+    def note(self, seconds: float, tasks: int = 1, result_bytes: int = 0) -> None:
+        """Learn from finished tasks, given their means: up at once, down the faster the more they are."""
+        weight = min(1.0, 0.125 * tasks)
         expected = self._expected
         if expected is None or seconds > expected:
             self._expected = seconds
         else:
-            self._expected = expected + (seconds - expected) * min(1.0, 0.125 * tasks)
+            self._expected = expected + (seconds - expected) * weight
+        if result_bytes >= self.result_bytes:
+            self.result_bytes = result_bytes
+        else:
+            self.result_bytes += int((result_bytes - self.result_bytes) * weight)
 
     @property
     def chunk(self) -> int:

@@ -337,8 +337,8 @@ class Pool(Executor):
         self._crew.disown()
 
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> bool | None:
-        # Ctrl-C in the block means now: waiting for what runs could take for ever.
-        stop = exc_type is not None and issubclass(exc_type, (KeyboardInterrupt, SystemExit, GeneratorExit))
+        # Ctrl-C or a cancelled coroutine means now: waiting for what runs could take for ever.
+        stop = exc_type is not None and not issubclass(exc_type, Exception)
         self.shutdown(wait=True, kill=stop)
         return None
 

@@ -38,6 +38,8 @@ START_SECONDS = 60.0
 _REBUILD_SECONDS = 60.0
 """How long arguments may take to be sent and rebuilt, on top of the task's own limit."""
 _CLOSE_SECONDS = 1.0
+_STOP_SECONDS = 5.0
+"""How long a worker whose tasks are done may take to answer that it has heard of the others' taking back."""
 _TAKE_BACK_SECONDS = 0.05
 """A task of a chunk that takes longer than this loses its neighbours to other workers."""
 _READ_BYTES = 1 << 18
@@ -79,6 +81,7 @@ class Worker(Child):
         self._announced: Job | None = None
         self._granted = 0
         self._rebuilding = False
+        self._stopping = False
         self._left_threads = False
         self.baseline = 0
         self.leaving = False
@@ -184,7 +187,7 @@ class Worker(Child):
         gone = False
         while True:
             yield from self._conclude(self._read())
-            if not self._waiting:
+            if not self._waiting and not self._stopping:
                 break
             if gone or self.leaving:
                 yield from self._autopsy(give_back)
@@ -192,13 +195,15 @@ class Worker(Child):
             deadline = self._deadline(limits.seconds)
             overdue = self.verdict is None and time.monotonic() >= deadline
             cancelled = self.nudged and self.verdict is None and any(job.cancelled for job in self._waiting)
-            alone = len(self._waiting) == 1
+            alone = len(self._waiting) <= 1
             crowded_until = inf if alone else self.started_at + _TAKE_BACK_SECONDS
             if not alone and not self._rebuilding and (overdue or cancelled or time.monotonic() >= crowded_until):
                 # Whatever happens to the running task now must not reach the next: it may be done already.
                 self._take_back(give_back)
                 continue
-            if cancelled:
+            if overdue and not self._waiting:  # all is done, but it does not answer: it was stopped, or it is ill
+                self.kill()
+            elif cancelled:
                 self.condemn(Ending.CANCELLED, "cancelled while it ran", limits.grace)
             elif overdue:
                 phase = "its arguments took too long to rebuild" if self._rebuilding else "its time limit passed"
@@ -210,6 +215,8 @@ class Worker(Child):
 
     def _deadline(self, seconds: float | None) -> float:
         """Return when the running task's time is up. A result already on its way gets time to arrive."""
+        if not self._waiting:
+            return self.started_at + _STOP_SECONDS
         if seconds is None:
             return inf
         extra = _REBUILD_SECONDS if self._rebuilding or self._reader.missing else 0.0
@@ -222,12 +229,17 @@ class Worker(Child):
             self._group.begun(self._announced, self.pid)
 
     def _take_back(self, give_back: Callable[[list[Job]], None]) -> None:
-        """Take back the tokens of all tasks but the running one; whoever reads a token owns its task."""
+        """Take back the tokens of all tasks but the running one; whoever reads a token owns its task.
+
+        The worker answers STOP with a frame, and gets no new chunk before: so tokens of two chunks are never
+        in the pipe together.
+        """
         try:
             taken = len(os.read(self._token_reader, len(self._waiting) - 1))
         except BlockingIOError:
             return
         os.write(self._tokens, wire.STOP)
+        self._stopping = True
         self._granted -= taken
         give_back([self._waiting.pop() for _ in range(taken)][::-1])
 
@@ -237,19 +249,23 @@ class Worker(Child):
             return
         ended: list[Ended] = []
         group = self._group
-        seconds = 0.0
+        seconds, size = 0.0, 0
         for frame in frames:
             if frame[1] == wire.STARTED:
                 self._rebuilding = False
                 continue
+            if frame[1] == wire.STOPPED:
+                self._stopping = False
+                continue
             ended.append((self._waiting.popleft(), self._outcome(frame)))
             seconds += frame[4]
+            size += frame[0]
             self.tasks_run += 1
             if group.wants_start:  # the listener hears of each end before the next start
                 yield [ended.pop()]
                 self._next_task()
         if ended:
-            group.pace.note(seconds / len(ended), len(ended))
+            group.pace.note(seconds / len(ended), len(ended), size // len(ended))
         self._next_task()
         if ended:
             yield ended
@@ -298,7 +314,7 @@ class Worker(Child):
         """Say whose fault the worker's end was: of the one task that has its token and no frame, if any."""
         status = self.status()
         try:
-            left = len(os.read(self._token_reader, self._granted))
+            left = os.read(self._token_reader, self._granted + 1).count(wire.TOKEN)
         except BlockingIOError:
             left = 0
         claimed = self._granted - left
