@@ -35,6 +35,8 @@ _SPAWN_SECONDS = 50e-6
 """A shorter task can have started neither a process (fork: 150 µs) nor a thread (60 µs)."""
 _LONG_SECONDS = 1e-3
 """From here on a task's children, memory peak and signal handlers are looked at, for some 60 µs."""
+_BIG_BYTES = 1 << 20
+"""A pickled result of this size would be seen in the memory peak of the next task."""
 _IDLE_SECONDS = 0.2
 """A worker without work for this long gives unused memory back."""
 _LATE = 0.7
@@ -206,6 +208,9 @@ class _Loop:
         if flags & wire.LEAVING:
             self._disarm_trace()
         self._send(wire.DONE, how, flags, seconds, meter.cpu_seconds, meter.peak, body)
+        if len(body) > _BIG_BYTES:
+            del body
+            meter.rebase()
         return bool(flags & wire.LEAVING)
 
     def _look_behind(self, thorough: bool) -> int:

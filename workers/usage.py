@@ -46,6 +46,11 @@ class Meter:
         if peak:
             self._read_peak()
 
+    def rebase(self) -> None:
+        """Set the high-water mark back to the present size."""
+        if self._clear >= 0:
+            os.write(self._clear, b"5")
+
     def _read_peak(self) -> None:
         """Read VmHWM, and set it back to the present size when it has run ahead of it."""
         marks = dict.fromkeys((b"VmHWM:", b"VmRSS:"), 0)
@@ -54,8 +59,8 @@ class Meter:
             if field in marks:
                 marks[field] = int(line[6:].split()[0]) * 1024
         self.peak = marks[b"VmHWM:"]
-        if self.peak - marks[b"VmRSS:"] > _SLACK and self._clear >= 0:
-            os.write(self._clear, b"5")
+        if self.peak - marks[b"VmRSS:"] > _SLACK:
+            self.rebase()
 
 
 def _children_cpu() -> float:

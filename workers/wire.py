@@ -37,6 +37,8 @@ HEADER = struct.Struct("<QBBHddQQQ")
 """Body length, kind, how, flags, seconds, CPU seconds, peak resident bytes, end of stdout, end of stderr."""
 HEADER_SIZE = HEADER.size
 
+_ROOM = 1 << 18
+
 FUNCTIONS_KEPT = 16
 """How many shared functions and codes a worker keeps, the oldest going first; the driver counts along."""
 
@@ -86,42 +88,56 @@ def unpack_message(body: bytes | bytearray | memoryview) -> Message:
 
 
 class FrameReader:
-    """Cut a stream of bytes into frames. Feed it what arrives; take what is complete."""
+    """Cut a stream of bytes into frames: read into `room`, say how much came, take what is complete."""
 
-    __slots__ = ("_buffer", "_start")
+    __slots__ = ("_buffer", "_end", "_start")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._start = 0
+        self._buffer = bytearray(_ROOM)
+        self._start = self._end = 0  # what is between them has come and has not been taken
 
-    def feed(self, data: bytes) -> None:
-        """Add bytes as they arrived."""
+    def room(self) -> memoryview:
+        """Return free space to read into; a frame that has begun fits in whole. Release it before the next call."""
+        have, size = self._end - self._start, HEADER_SIZE + self._body()
         if self._start:
-            del self._buffer[: self._start]
-            self._start = 0
-        self._buffer += data
+            self._buffer[:have] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, have
+        wanted = max(_ROOM, size)
+        if len(self._buffer) < wanted:
+            self._buffer.extend(bytes(wanted - len(self._buffer)))
+        elif not have and len(self._buffer) > _ROOM:
+            self._buffer = bytearray(_ROOM)
+        return memoryview(self._buffer)[self._end :]
+
+    def came(self, count: int) -> None:
+        """Say that `count` bytes have been read into the room."""
+        self._end += count
 
     @property
     def missing(self) -> int:
         """Bytes still to come of a frame whose header has arrived; 0 when no frame is half there."""
-        have = len(self._buffer) - self._start
-        if have < HEADER_SIZE:
+        if self._end - self._start < HEADER_SIZE:
             return 0
-        body: int = HEADER.unpack_from(self._buffer, self._start)[0]
-        return max(0, HEADER_SIZE + body - have)
+        return max(0, HEADER_SIZE + self._body() - (self._end - self._start))
+
+    def _body(self) -> int:
+        if self._end - self._start < HEADER_SIZE:
+            return 0
+        length: int = HEADER.unpack_from(self._buffer, self._start)[0]
+        return length
 
     def take(self) -> list[Frame]:
         """Return the frames that are complete, each once."""
         frames: list[Frame] = []
-        buffer, start, size = self._buffer, self._start, HEADER_SIZE
-        have = len(buffer)
-        while have - start >= size:
-            fields = HEADER.unpack_from(buffer, start)
-            end = start + size + fields[0]
-            if have < end:
-                break
-            frames.append((*fields, bytes(buffer[start + size : end])))
-            start = end
+        start, have = self._start, self._end
+        with memoryview(self._buffer) as view:
+            while have - start >= HEADER_SIZE:
+                fields = HEADER.unpack_from(view, start)
+                end = start + HEADER_SIZE + fields[0]
+                if have < end:
+                    break
+                frames.append((*fields, view[start + HEADER_SIZE : end].tobytes()))
+                start = end
         self._start = start
         return frames
 

@@ -23,7 +23,7 @@ _ASCII = str.maketrans({"…": "~", "─": "-"})
 
 
 def repair_standard_streams() -> None:
-    """Make the three standard streams usable: open, and able to print any text.
+    """Make the three standard streams usable: open, able to print any text, and not of no width.
 
     A descriptor that was closed (`2>&-`) gets /dev/null, so that no file we open takes its number. A
     character the terminal's encoding lacks is printed as an escape instead of raising.
@@ -39,6 +39,9 @@ def repair_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open until exit)
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name, "").strip("0") == "":
+            os.environ.pop(name, None)  # 0 means unknown; rich would take it at its word
 
 
 def is_smart_terminal(stream: TextIO) -> bool:
@@ -118,7 +121,7 @@ class Outlet:
 
     def _fixed_width(self) -> int:
         columns = os.environ.get("COLUMNS", "")
-        if self.isatty() or (columns.isdecimal() and int(columns) > 0):
+        if self.isatty() or columns.isdecimal():
             return shutil.get_terminal_size().columns
         return UNLIMITED_COLUMNS
 

@@ -8,6 +8,7 @@ started, and at most one task is between the two.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pickle
 import select
@@ -42,7 +43,7 @@ _STOP_SECONDS = 5.0
 """How long a worker whose tasks are done may take to answer that it has heard of the others' taking back."""
 _TAKE_BACK_SECONDS = 0.05
 """A task of a chunk that takes longer than this loses its neighbours to other workers."""
-_READ_BYTES = 1 << 18
+_PIPE_BYTES = 1 << 20
 _STRIKES = 3
 _NONE = pickle.dumps(None, 5)
 
@@ -142,6 +143,8 @@ class Worker(Child):
         self._messages, self._tokens, self._frames = (end.fileno() for end in self._ends)
         for end in self._ends:
             os.set_blocking(end.fileno(), False)
+            with contextlib.suppress(OSError):  # the user's share of pipe memory is used up (pipe(7))
+                fcntl.fcntl(end.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._token_reader = os.open(f"/proc/self/fd/{self._tokens}", os.O_RDONLY | os.O_NONBLOCK)
         self._poll.register(self._frames, select.POLLIN)
 
@@ -390,18 +393,21 @@ class Worker(Child):
 
     def _read(self) -> list[wire.Frame]:
         """Return the frames that have arrived, without waiting for more."""
+        reader = self._reader
         while True:
-            try:
-                data = os.read(self._frames, _READ_BYTES)
-            except BlockingIOError:
-                break
-            if not data:
+            with reader.room() as room:
+                size = len(room)
+                try:
+                    count = os.readv(self._frames, [room])
+                except BlockingIOError:
+                    break
+            if not count:
                 # The end without the process's end: the task closed our descriptors. No frame can come.
                 if not self._killed and not self.exited():
                     self.kill()
                 break
-            self._reader.feed(data)
-            if len(data) < _READ_BYTES:
+            reader.came(count)
+            if count < size:
                 break
         return self._reader.take()
 
