@@ -92,6 +92,7 @@ class Run(Group):
         # their appends are safe in a signal handler.
         self._inbox: deque[tuple[Job, Outcome | int]] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._held: deque[Job] = deque()
         self._ring_at = 1
         self._order = ""
         # Owned by the iterating thread.
@@ -119,7 +120,11 @@ class Run(Group):
 
     def deliver_all(self, ended: list[tuple[Job, Outcome]]) -> None:
         self._inbox.extend(ended)
-        if len(self._inbox) >= self._ring_at:
+        if self._options.tolerated is not None and any(outcome.ending is not Ending.OK for _, outcome in ended):
+            # Nothing more may start before the iterating thread has judged this.
+            self._held.extend(self._pool.withdraw(self))
+            self._bell.put(None)
+        elif len(self._inbox) >= self._ring_at:
             self._bell.put(None)
 
     # Called by anyone, signal handlers included
@@ -143,6 +148,8 @@ class Run(Group):
                 self._feed()
                 while self._inbox:
                     self._receive(*self._inbox.popleft())
+                if self._held and not self._order:
+                    self._release()
                 while settled:
                     index, result = settled.popleft()
                     if self.wants_start:
@@ -264,12 +271,22 @@ class Run(Group):
             self._halted = f"skipped because {result.name} failed ({result.ending.value})\n"
             self._order = "cancel"
 
+    def _release(self) -> None:
+        """Decide on the jobs that were held back when something failed: they go on, or are given up."""
+        held = [self._held.popleft() for _ in range(len(self._held))]
+        if not self._halted:
+            self._pool.dispatch(held)
+            return
+        for job in held:
+            self._inbox.append((job, Outcome(Ending.SKIPPED, reason=self._halted, return_code=1)))
+
     def _obey(self) -> None:
         """Carry out an order: settle what has not started, and stop what runs if so ordered."""
         order, self._order = self._order, ""
         reason = self._halted = self._halted or "skipped because the run was stopped\n"
         for job in self._pool.withdraw(self):
             self._inbox.append((job, Outcome(Ending.SKIPPED, reason=reason, return_code=1)))
+        self._release()
         for _, index, _job in self._again:
             last = self._history[index][-1]
             self._settled.append((index, last))

@@ -5,7 +5,6 @@ Jobs go in at the tail, and at the head when a slot could not run them. `take` h
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter, deque
@@ -14,8 +13,6 @@ from collections.abc import Iterable
 from orchestrator.exceptions import ConcurrencyError
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool.job import Group, Job
-
-_log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
 _CHUNK_TASKS = 4096  # as many tokens as fit a page of a pipe
@@ -189,10 +186,7 @@ class Backlog:
     def _tell(self, ended: list[tuple[Job, Outcome]]) -> None:
         for _, outcome in ended:
             self._endings[outcome.ending.name] += 1  # the name: hashing an enum member costs four times as much
-        try:
-            ended[0][0].group.deliver_all(ended)
-        except BaseException:  # a done-callback of the user's: it may do anything but stop a slot
-            _log.exception("a callback of %s failed", ended[0][0].name)
+        ended[0][0].group.deliver_all(ended)
 
     def withdraw(self, group: Group) -> list[Job]:
         """Take a group's waiting jobs off the queue and return them: they will not run."""

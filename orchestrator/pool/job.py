@@ -7,12 +7,15 @@ ends: a run of `run_parallel` is a group, and so is a pool's own `submit`.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.outcome import Outcome
+
+_log = logging.getLogger(__name__)
 
 _CHUNK_SECONDS = 0.02
 _FLOOR_SECONDS = 5e-6
@@ -95,9 +98,12 @@ class Group:
         raise NotImplementedError
 
     def deliver_all(self, ended: list[tuple[Job, Outcome]]) -> None:
-        """Hear how several jobs ended."""
+        """Hear how several jobs ended. What a callback of the user's raises stops nobody's result."""
         for job, outcome in ended:
-            self.deliver(job, outcome)
+            try:
+                self.deliver(job, outcome)
+            except BaseException:  # it may exit or interrupt: not here
+                _log.exception("a callback of %s failed", job.name)
 
 
 class Job:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,9 +35,9 @@ WAITS = """
 import os
 open(f"started-{os.getpid()}", "w").close()
 print("begun")
-open("go").read()
+open("go", "rb", buffering=0).read(1)
 """
-"""A script that says that it has started, and ends when somebody writes to the FIFO `go`."""
+"""A script that says that it has started, and ends when it can read a byte from the FIFO `go`."""
 
 
 class Shell:
@@ -46,6 +46,7 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.started: list[subprocess.Popen[bytes]] = []
+        self._gate = -1
 
     def script(self, name: str | bytes, text: str = "print('fine')\n") -> str:
         """Write a script and return its name, which is a path from the folder."""
@@ -106,12 +107,14 @@ class Shell:
         return [int(path.name.partition("-")[2]) for path in self.folder.glob("started-*")]
 
     def release(self) -> None:
-        """Let the scripts that wait go on."""
-        with open(self.folder / "go", "w", encoding="utf-8") as go:
-            go.write("go")
+        """Let the scripts go on that wait, or are about to."""
+        self._gate = os.open(self.folder / "go", os.O_RDWR)  # kept open, for those that have not opened it yet
+        os.write(self._gate, bytes(100))
 
     def close(self) -> None:
         """Kill what is left."""
+        if self._gate >= 0:
+            os.close(self._gate)
         for process in self.started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -126,14 +129,6 @@ def end_of(process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[str]
     stdout, stderr = process.communicate(timeout=DEADLINE_SECONDS)
     texts = [(stream or b"").decode("utf-8", "surrogateescape") for stream in (stdout, stderr)]
     return subprocess.CompletedProcess(process.args, process.returncode, *texts)
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Return when the condition holds; fail when it does not in time."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.01)
 
 
 def read_until(stream: IO[bytes] | None, text: str) -> str:
@@ -157,15 +152,6 @@ def _read(descriptor: int, text: str | None) -> str:
             assert text is None, f"the output ended without {text!r}: {seen!r}"
             break
     return seen.decode("utf-8", "surrogateescape")
-
-
-def is_gone(pid: int) -> bool:
-    """Say whether there is no such process, not even a zombie."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 class Terminal:

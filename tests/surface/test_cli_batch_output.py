@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,7 @@ def test_json_holds_output_and_names_that_are_no_utf8_as_text_with_replacements(
 
 
 def test_json_of_a_dry_run_names_variables_but_keeps_their_values_out(shell: Shell) -> None:
-    done = shell.batch(
-        "--json", "--dry-run", shell.script("a.py"), "--env", "TOKEN=sesame", "--timeout", "2m"
-    )
+    done = shell.batch("--json", "--dry-run", shell.script("a.py"), "--env", "TOKEN=sesame", "--timeout", "2m")
     document = json.loads(done.stdout)
     assert document["scripts"] == ["a.py"]
     assert document["timeout_seconds"] == 120
@@ -119,9 +118,7 @@ def test_names_with_line_breaks_escapes_and_other_bytes_stay_on_one_line(shell: 
     assert done.stdout.splitlines()[0].startswith("── bad\\n\\x1b[2J\\xff name.py: raised after ")
 
 
-@pytest.mark.parametrize(
-    "env", [{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {"TERM": "dumb"}]
-)
+@pytest.mark.parametrize("env", [{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {"TERM": "dumb"}])
 def test_a_poor_environment_changes_only_how_it_looks(shell: Shell, env: dict[str, str]) -> None:
     script = shell.script(b"caf\xe9.py", "import os\nos.write(1, b'\\xc3\\xa9')\nraise SystemExit(1)\n")
     done = shell.batch(script, "caf\u00e9-missing.py", env={**env, "PYTHONIOENCODING": "", "HOME": ""})
@@ -159,15 +156,22 @@ def test_a_reader_that_leaves_ends_the_command_quietly_with_141_after_the_script
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_standard_streams_change_neither_the_results_nor_the_exit_code(
-    shell: Shell, closed: str
-) -> None:
+def test_closed_standard_streams_change_neither_the_results_nor_the_exit_code(shell: Shell, closed: str) -> None:
     scripts = [shell.script("fine.py"), shell.script("fails.py", FAILS)]
     done = shell.bash(f"$BATCH --results out {' '.join(scripts)} {closed}")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert (shell.folder / "out" / "001-fine.py" / "stdout").read_text() == "fine\n"
     assert (shell.folder / "out" / "002-fails.py" / "stderr").read_text() == "err\n"
+
+
+def test_a_closed_descriptor_is_taken_by_the_null_device_and_by_no_file_of_ours(shell: Shell) -> None:
+    # Else a notice for standard error would end up in whatever file is opened next.
+    show = "import os; print(*(os.readlink(f'/proc/self/fd/{n}') for n in range(3)), file=open('shown', 'w'))"
+    program = f"from orchestrator.cli.streams import repair_standard_streams as repair; repair(); {show}"
+    done = shell.bash(f'$PYTHON -c "{program}" <&- >&- 2>&-', PYTHON=sys.executable)
+    assert done.returncode == 0
+    assert (shell.folder / "shown").read_text() == "/dev/null /dev/null /dev/null\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -1,0 +1,1 @@
+"""The tests. A package, so that callables defined here can be imported by workers."""

@@ -1,0 +1,1 @@
+"""Tests of the program as it is used from outside: the command line."""
