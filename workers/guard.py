@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import multiprocessing
 import os
 import resource
 import signal
@@ -30,6 +31,8 @@ def enter_session(interrupt: Interrupt, traces: int) -> None:
     tell whether a task left anything behind. `traces` is the descriptor for fatal tracebacks.
     """
     os.setsid()
+    # loky makes its start method this process's default, which a task's own spawned children do not know.
+    multiprocessing.set_start_method(None, force=True)
     for number in signal.valid_signals():
         if signal.getsignal(number) == signal.SIG_IGN and number not in _KEPT_IGNORED:
             signal.signal(number, signal.SIG_DFL)

@@ -203,8 +203,9 @@ class _Loop:
         flags = self._look_behind(long or last) if last or spawned else 0
         meter.read(children=spawned, peak=long)
         if interrupt.fired:
+            if how == wire.RETURNED:
+                body = wire.dump_failure(_INTERRUPT_SWALLOWED)
             how, flags = wire.INTERRUPTED, flags | wire.LEAVING
-            body = body if how else wire.dump_failure(_INTERRUPT_SWALLOWED)
         if flags & wire.LEAVING:
             self._disarm_trace()
         self._send(wire.DONE, how, flags, seconds, meter.cpu_seconds, meter.peak, body)

@@ -176,12 +176,13 @@ class Backlog:
             for job, _ in ended:
                 self._running.discard(job)
 
-    def abandon(self, jobs: list[Job], why: ConcurrencyError) -> None:
-        """Fail those of a slot's jobs that it has neither finished nor given back."""
+    def abandon(self, jobs: list[Job]) -> None:
+        """Fail those of a slot's jobs that it has neither finished nor given back, because the slot failed."""
         with self._lock:
             lost = [job for job in jobs if job in self._running]
-        for job in lost:
-            self.finish([(job, Outcome(Ending.CRASHED, reason=f"{why}\n", exception=why, return_code=1))])
+        why = "the pool lost track of it, through a fault of ours or a task that wrote into our pipes: see the log\n"
+        if lost:
+            self.finish([(job, Outcome(Ending.CRASHED, reason=why, return_code=1)) for job in lost])
 
     def _tell(self, ended: list[tuple[Job, Outcome]]) -> None:
         for _, outcome in ended:

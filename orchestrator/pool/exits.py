@@ -25,11 +25,13 @@ class Closable(Protocol):
 
 
 _open: weakref.WeakSet[Closable] = weakref.WeakSet()
+_closing = False  # hooks run already: registering another now would be a race
 
 
 def enrol(pool: Closable) -> None:
     """See to a pool's end, unless it has been shut down by then."""
     _open.add(pool)
+    arm()
 
 
 def discharge(pool: Closable) -> None:
@@ -40,15 +42,18 @@ def discharge(pool: Closable) -> None:
 def arm() -> None:
     """Have `close_all` run at exit before any hook registered so far.
 
-    Called whenever a child is started: multiprocessing joins its children in a hook of its own, which is
-    registered when it is first imported, and hooks run last-in first-out.
+    Called for each new pool and whenever a child is started: multiprocessing joins its children in a hook of
+    its own, which is registered when it is first imported, and hooks run last-in first-out.
     """
-    atexit.unregister(close_all)
-    atexit.register(close_all)
+    if not _closing:
+        atexit.unregister(close_all)
+        atexit.register(close_all)
 
 
 def close_all() -> None:
     """Finish accepted work and end every pool. Interrupted, it stops the work instead."""
+    global _closing
+    _closing = True
     pools = list(_open)
     try:
         for pool in pools:

@@ -73,34 +73,30 @@ class ProcessSlot:
             os.eventfd_write(self._nudge, 1)
 
     def _live(self) -> None:
-        backlog = self._backlog
-        here.backlog = backlog
+        here.backlog = self._backlog
         why: ConcurrencyError | None = None
-        jobs: list[Job] | None = None
-        try:
-            while True:
-                try:
-                    jobs = backlog.take(self._options.idle_seconds if self._worker else None)
-                except Idle:
-                    self._retire()
-                    continue
-                if jobs is None:
-                    break
+        while why is None and (jobs := self._next()) is not None:
+            try:
                 why = self._run(jobs)
-                if why is not None:
-                    break
                 if self._worker is not None and self._worn(self._worker):
                     self.recycled += 1
                     self._retire()
-        except BaseException:  # our own mistake: say so, and let nobody wait for this slot
-            _log.exception("a slot of the pool failed; this is a bug in orchestrator")
-            why = ConcurrencyError("a slot of the pool failed; this is a bug in orchestrator: see the log")
-            backlog.abandon(jobs or [], why)
-        finally:
-            self._settle(failed=why is not None)
+            except BaseException:  # our own mistake, or a task that wrote into our pipes: nobody may wait for ever
+                _log.exception("a slot of the pool failed while it ran %s", jobs[0].name)
+                self._backlog.abandon(jobs)
+                self._retire()
+        self._settle(failed=why is not None)
+        self._retire()
+        self._backlog.leave(why)
+        os.close(self._nudge)
+
+    def _next(self) -> list[Job] | None:
+        """Return the next chunk, or None at the end. A worker that has long been idle is let go meanwhile."""
+        try:
+            return self._backlog.take(self._options.idle_seconds if self._worker else None)
+        except Idle:
             self._retire()
-            backlog.leave(why)
-            os.close(self._nudge)
+            return self._backlog.take(None)
 
     def _settle(self, *, failed: bool = False) -> None:
         """Say once that this slot has started, whatever became of it; unless it failed, another may start."""
@@ -198,4 +194,7 @@ class ProcessSlot:
         worker, self._worker = self._worker, None
         self.child = None
         if worker is not None:
-            worker.close()
+            try:
+                worker.close()
+            except Exception:
+                _log.exception("worker %d could not be closed", worker.pid)
