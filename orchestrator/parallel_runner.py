@@ -299,6 +299,8 @@ def _command_line(script: Script) -> _Line:
         problem = ("there is no such file", 127)
     elif os.path.isdir(path):
         problem = ("it is a directory", 126)
+    elif os.path.exists(path) and not os.path.isfile(path):
+        problem = ("it is no regular file", 126)
     elif path.endswith(".py") and not os.access(path, os.R_OK):
         problem = ("it cannot be read (permission denied)", 126)
     if problem is not None:

@@ -182,6 +182,8 @@ def _not_started(job: Job, error: OSError, cwd: str | None) -> Outcome:
 
 
 def _shebang(path: str) -> str | None:
+    if not os.path.isfile(path):  # opening a FIFO would wait for ever
+        return None
     try:
         with open(path, "rb") as script:
             first = script.readline(256)

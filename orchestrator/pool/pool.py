@@ -218,6 +218,9 @@ class Pool(Executor):
     ) -> PoolFuture:
         if not callable(fn):
             raise TypeError(f"a task must be callable, not {fn!r}")
+        # Starting a worker imports it, which is refused once the interpreter is exiting; accepted work runs then too.
+        import concurrent.futures.process
+
         future = PoolFuture()
         future.backlog = self._backlog
         future.name = name_of(fn)

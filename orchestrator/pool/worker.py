@@ -407,7 +407,7 @@ class Worker(Child):
                     self.kill()
                 break
             reader.came(count)
-            if count < size:
+            if count < size or not reader.missing:
                 break
         return self._reader.take()
 
