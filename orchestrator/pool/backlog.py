@@ -27,7 +27,9 @@ class Backlog:
     """Jobs that wait, and what is known of those that do not."""
 
     def __init__(self, slots: int, bound: int | None) -> None:
-        self._lock = threading.Lock()  # guards every field below
+        # Guards every field below. Reentrant, for the garbage collector may run a finalizer that shuts the
+        # pool down while its own thread holds it.
+        self._lock = threading.RLock()
         self._came = threading.Condition(self._lock)  # jobs came, or the end did; waited for by idle slots
         self._went = threading.Condition(self._lock)  # a place is free, or all is done; waited for by submitters
         self._jobs: deque[Job] = deque()
@@ -138,11 +140,11 @@ class Backlog:
         jobs = self._jobs
         most, size = 1, 0
         while jobs and len(chunk) < most:
-            job = jobs[0]
+            job = jobs.popleft()
             group = job.group
             if chunk and (group is not chunk[0].group or not self._chunkable(job) or size > _CHUNK_BYTES):
+                jobs.appendleft(job)
                 break
-            jobs.popleft()
             if job.cancelled:
                 dropped.append(job)
                 continue
@@ -202,7 +204,7 @@ class Backlog:
 
     def disown(self) -> None:
         """Become inert, in a forked copy of the driver: no lock may be waited for, no job will run here."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._came = threading.Condition(self._lock)
         self._went = threading.Condition(self._lock)
         self._jobs.clear()

@@ -62,8 +62,7 @@ class Lifeline:
         guardian, self._guardian = self._guardian, None
         self._live.clear()
         if guardian is not None and guardian.stdin is not None:
-            os.close(guardian.stdin.fileno())
-            guardian.stdin = None
+            guardian.stdin.close()
             guardian.returncode = 0  # not our child: nothing to wait for
 
     def _tell(self, cookie: str, root: Root | None, line: str) -> None:

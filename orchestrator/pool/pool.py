@@ -219,7 +219,7 @@ class Pool(Executor):
         if not callable(fn):
             raise TypeError(f"a task must be callable, not {fn!r}")
         # Starting a worker imports it, which is refused once the interpreter is exiting; accepted work runs then too.
-        import concurrent.futures.process
+        import concurrent.futures.process  # noqa: F401
 
         future = PoolFuture()
         future.backlog = self._backlog
@@ -332,6 +332,7 @@ class Pool(Executor):
             self._crew.cancel_all()
         if wait and here.backlog is not self._backlog:
             self._backlog.wait_done()
+            self._crew.join()
         exits.discharge(self)
 
     def disown(self) -> None:
@@ -376,6 +377,12 @@ class _Crew:
             if slot.child is not None:
                 slot.child.disown()
         self.slots.clear()
+
+    def join(self) -> None:
+        """Wait for the threads of slots that have left."""
+        for slot in tuple(self.slots):
+            if slot.thread.ident is not None:
+                slot.thread.join()
 
     def cancel_all(self) -> None:
         """Stop everything that runs."""
