@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.pool import exits
+from orchestrator.pool import shared
 from orchestrator.pool.lifeline import lifeline
 from tests.waiting import eventually
 from workers.tree import COOKIE
