@@ -523,7 +523,8 @@ def test_a_fork_in_the_moment_a_worker_starts_does_not_make_the_copy_hang() -> N
     """S11"""
     with Pool(1) as pool:
         future = pool.submit(crimes.echo, 1)
-        eventually(starting.locked)
+        while not starting.locked() and not future.done():  # for milliseconds only: no pause between two looks
+            pass
         copy = os.fork()
         if copy == 0:
             helper = threading.Thread(target=lambda: run_parallel([int], 1), daemon=True)
