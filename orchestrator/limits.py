@@ -40,7 +40,7 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("2G") == 2 * 1024**3
     True
     """
-    match = _SIZE.fullmatch(text.strip()) if len(text) < 100 else None
+    match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not an amount of memory: write bytes (1048576) or units (512M, 2G)")
     size = float(match[1]) * 1024 ** _BYTES[match[2].upper()]

@@ -16,7 +16,6 @@ from orchestrator import settings
 from orchestrator.events import Listener
 from orchestrator.limits import GRACE_SECONDS, Limits
 from orchestrator.outcome import Ending, Outcome
-from orchestrator.pool import payload
 from orchestrator.pool.capture import OUTPUT_LIMIT
 from orchestrator.pool.job import CommandLine, Job
 from orchestrator.pool.pool import Pool, Snapshot, name_of
@@ -269,7 +268,7 @@ def _item_packer(fn: Callable[[Any], Any]) -> Callable[[Run, int, Any], Job]:
         nonlocal key
         if key < 0:
             key = run.packer.pack_function(fn)
-        return Job(run, index, name, payload.dump_arguments(item), key)
+        return Job(run, index, name, run.packer.pack_item(item), key)
 
     return pack
 

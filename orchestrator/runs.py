@@ -77,6 +77,8 @@ class Run(Group):
     keeps the workers busy.
     """
 
+    uniform = True
+
     def __init__(self, pool: Pool, tasks: Iterable[Any], pack: Pack, options: Options, total: int | None) -> None:
         super().__init__()
         self.limits = options.limits

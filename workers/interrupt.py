@@ -6,7 +6,13 @@ of `orchestrator`; `orchestrator.OrchestratorTimeoutError` is this very class.
 
 from __future__ import annotations
 
+import signal
 from types import FrameType
+
+SIGNAL = signal.SIGRTMIN + 13
+"""What interrupts a task. Not SIGTERM: CPython forgets a signal that reaches a forked child before it has
+come to itself, if the parent handles it, and then multiprocessing's pools wait for ever for a child they
+have terminated. So a worker leaves SIGTERM alone."""
 
 
 class OrchestratorTimeoutError(Exception):
@@ -19,7 +25,7 @@ class OrchestratorTimeoutError(Exception):
 
 
 class Interrupt:
-    """Turn SIGTERM into an exception, but only while a task is running.
+    """Turn SIGNAL into an exception, but only while a task is running.
 
     The loop sets `armed` around the user's function. A signal that arrives between tasks is too
     late to matter: the finished task's frame wins, and whoever sent the signal kills the worker next.

@@ -79,7 +79,7 @@ class _Loop:
         self._pid = os.getpid()
         self._threads = threading.active_count()
         self._shared: dict[int, Any] = {}
-        self._trace_armed = 0.0
+        self._trace_armed = self._trace_late = 0.0
         self._collected = False
 
     def run(self) -> None:
@@ -106,7 +106,8 @@ class _Loop:
         return None if prefix is None else self._read(wire.LENGTH.unpack(prefix)[0])
 
     def _slim(self) -> None:
-        """Give unused memory back to the system, because nothing came for a while."""
+        """Give unused memory back to the system, because nothing came for a while, and disarm the trace."""
+        self._disarm_trace()
         if not self._collected:  # what starting up has left; tasks leave their garbage to the collector
             self._collected = True
             gc.collect()
@@ -144,7 +145,8 @@ class _Loop:
             del call
             if leaving:
                 return True
-        self._disarm_trace()
+        if self._trace_late < 2 * _IDLE_SECONDS:
+            self._disarm_trace()
         return False
 
     # Rebuilding
@@ -200,7 +202,7 @@ class _Loop:
         self._output.mark()
         self._desk.clear()
         spawned = seconds > _SPAWN_SECONDS
-        flags = self._look_behind(long or last) if last or spawned else 0
+        flags = self._look_behind() if last or spawned else 0
         meter.read(children=spawned, peak=long)
         if interrupt.fired:
             if how == wire.RETURNED:
@@ -212,17 +214,17 @@ class _Loop:
         if len(body) > _BIG_BYTES:
             del body
             meter.rebase()
+        if (long or last) and not flags & wire.LEAVING and not self._desk.sweep():
+            os._exit(0)  # a worker that cannot be tidied dies between tasks, which costs nobody anything
         return bool(flags & wire.LEAVING)
 
-    def _look_behind(self, thorough: bool) -> int:
-        """Return the flags that say what the task left behind."""
+    def _look_behind(self) -> int:
+        """Return the flags that say what the task left running."""
         flags = 0
         if has_children():
             flags |= wire.LEFT_PROCESSES | wire.LEAVING
         if threading.active_count() > self._threads:
             flags |= wire.LEFT_THREADS
-        if thorough and not self._desk.sweep():
-            flags |= wire.LEAVING
         return flags
 
     def _pack(self, value: Any, failure: BaseException | None) -> tuple[int, bytes]:
@@ -270,21 +272,23 @@ class _Loop:
         """Have the stacks written to stderr if the task outlives its limit and ignores the interrupt.
 
         faulthandler's own C thread does it, so it works while the task holds the GIL or blocks every
-        signal. Arming costs 30 µs, so short tasks of a chunk share one: it may then be early by a
-        quarter of the grace period.
+        signal. Arming and disarming wait for that thread, so short tasks share one, which may then be
+        early by a quarter of the grace period, and it stays armed from one chunk to the next.
         """
         if message.seconds is None:
+            self._disarm_trace()
             return
         now = time.monotonic()
-        if self._trace_armed and now - self._trace_armed < 0.25 * message.grace:
+        late = message.seconds + _LATE * message.grace
+        if late == self._trace_late and now - self._trace_armed < 0.25 * message.grace:
             return
-        self._trace_armed = now
-        faulthandler.dump_traceback_later(message.seconds + _LATE * message.grace, file=self._traces)
+        self._trace_armed, self._trace_late = now, late
+        faulthandler.dump_traceback_later(late, file=self._traces)
 
     def _disarm_trace(self) -> None:
-        if self._trace_armed:
+        if self._trace_late:
             faulthandler.cancel_dump_traceback_later()
-            self._trace_armed = 0.0
+            self._trace_late = 0.0
 
 
 _INTERRUPT_SWALLOWED = wire.Failure(

@@ -35,7 +35,10 @@ class Output:
     def mark(self) -> None:
         """Note where the output of the task that has just ended ends."""
         out, errors = self.streams
-        if sys.stdout is not out or sys.stderr is not errors or _unusable(out) or _unusable(errors):
+        try:
+            if sys.stdout is not out or sys.stderr is not errors or out.closed or errors.closed:
+                self._restore_streams()
+        except ValueError:  # detached
             self._restore_streams()
         try:
             stdout_end, stderr_end = os.lseek(1, 0, os.SEEK_END), os.lseek(2, 0, os.SEEK_END)

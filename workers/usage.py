@@ -53,14 +53,16 @@ class Meter:
 
     def _read_peak(self) -> None:
         """Read VmHWM, and set it back to the present size when it has run ahead of it."""
-        marks = dict.fromkeys((b"VmHWM:", b"VmRSS:"), 0)
-        for line in os.pread(self._status, 8192, 0).splitlines():
-            field = line[:6]
-            if field in marks:
-                marks[field] = int(line[6:].split()[0]) * 1024
-        self.peak = marks[b"VmHWM:"]
-        if self.peak - marks[b"VmRSS:"] > _SLACK:
+        status = os.pread(self._status, 8192, 0)
+        self.peak = _field(status, b"VmHWM:")
+        if self.peak - _field(status, b"VmRSS:") > _SLACK:
             self.rebase()
+
+
+def _field(status: bytes, name: bytes) -> int:
+    """Return a field of proc(5)'s status, in bytes; 0 when it is not there."""
+    start = status.find(name)
+    return int(status[start + len(name) : status.find(b"kB", start)]) * 1024 if start >= 0 else 0
 
 
 def _children_cpu() -> float:

@@ -155,8 +155,9 @@ class Backlog:
             chunk.append(job)
             size += len(job.pickled)
             if len(chunk) == 1 and self._chunkable(job):
-                share = len(jobs) // (2 * self._slots) + 1
-                most = min(group.pace.chunk, share, _CHUNK_TASKS)
+                share = len(jobs) // (2 * self._slots) + 1  # which leaves work for every slot
+                fewest = group.pace.crumb if group.uniform else 1
+                most = min(group.pace.chunk, max(share, fewest), _CHUNK_TASKS)
         return chunk, dropped
 
     @staticmethod

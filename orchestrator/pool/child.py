@@ -3,9 +3,10 @@
     STARTING -> READY <-> BUSY -> DEAD          a worker
     STARTING ----------> BUSY -> DEAD           a command
 
-`condemn` writes why the tree must go, once, and asks it to stop (SIGTERM to the group); after the grace
-period `_enforce` kills the whole tree. A death without a verdict is a crash. `bury` reaps what is dead
-and stops whatever the tree has left. A child belongs to one slot thread; nobody else touches it.
+`condemn` writes why the tree must go, once, and asks it to stop (SIGTERM to a command's group, an exception
+in a worker's task); when the grace period is over `pause` kills the whole tree. A death without a verdict is a
+crash. `bury` reaps what is dead and stops whatever the tree has left. A child belongs to one slot thread;
+nobody else touches it.
 """
 
 from __future__ import annotations

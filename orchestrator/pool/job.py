@@ -18,6 +18,7 @@ from orchestrator.outcome import Outcome
 _log = logging.getLogger(__name__)
 
 _CHUNK_SECONDS = 0.02
+_CRUMB_SECONDS = 0.002
 _FLOOR_SECONDS = 5e-6
 _keys = itertools.count(1)
 
@@ -50,10 +51,16 @@ class Pace:
     @property
     def chunk(self) -> int:
         """How many tasks make about 20 ms; 1 while that is unknown or one takes as long."""
+        return self._tasks_in(_CHUNK_SECONDS)
+
+    @property
+    def crumb(self) -> int:
+        """How many tasks make about 2 ms: fewer are not worth a message of their own."""
+        return self._tasks_in(_CRUMB_SECONDS)
+
+    def _tasks_in(self, seconds: float) -> int:
         expected = self._expected
-        if expected is None:
-            return 1
-        return max(1, int(_CHUNK_SECONDS / max(expected, _FLOOR_SECONDS)))
+        return 1 if expected is None else max(1, int(seconds / max(expected, _FLOOR_SECONDS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,8 @@ class Group:
     cwd: str | None = None
     env: dict[str, str] | None = None
     wants_start = False
+    uniform = False
+    """Whether the jobs are of one kind, so that many short ones may be claimed together."""
 
     def __init__(self) -> None:
         self.pace = Pace()

@@ -31,7 +31,7 @@ Call = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 
 def dump_call(call: Call) -> bytes:
     """Pickle a call. Raises UnsendableError, naming the member that cannot be pickled."""
-    return _dump(call)
+    return _dump(call, _plain_pickle_will_do())
 
 
 class Packer:
@@ -44,6 +44,7 @@ class Packer:
 
     def __init__(self, share: Callable[[bytes], int]) -> None:
         self._share = share
+        self._plainly = _plain_pickle_will_do()
         self._functions: dict[int, tuple[Callable[..., Any], int]] = {}
         self._codes: dict[int, _CodePickler | CodeType] = {}
 
@@ -53,17 +54,21 @@ class Packer:
             function, args, kwargs = task.func, task.args, task.keywords
             key = self._function_key(function)
             if key >= 0:
-                return key, _dump((args, kwargs))
-            return -1, _dump((function, args, kwargs))
+                return key, _dump((args, kwargs), self._plainly)
+            return -1, _dump((function, args, kwargs), self._plainly)
         if type(task) is FunctionType and (task.__module__ == "__main__" or "<" in task.__qualname__):
             shared = self._code_pickler(task.__code__)
             if shared is not None:
                 return shared.key, shared.pack((task, (), {}))
-        return -1, _dump((task, (), {}))
+        return -1, _dump((task, (), {}), self._plainly)
 
     def pack_function(self, function: Callable[..., Any]) -> int:
         """Share a function that many calls have in common, whatever it is; return its key."""
-        return self._share(_dump(function))
+        return self._share(_dump(function, self._plainly))
+
+    def pack_item(self, item: Any) -> bytes:
+        """Pickle the only argument of a function that travels by itself. Raises UnsendableError."""
+        return _dump(((item,), {}), self._plainly)
 
     def _function_key(self, function: Callable[..., Any]) -> int:
         known = self._functions.get(id(function))
@@ -115,20 +120,21 @@ class _CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ha
         return self._buffer.getvalue()
 
 
-def dump_arguments(*args: Any) -> bytes:
-    """Pickle the arguments of a function that travels by itself. Raises UnsendableError."""
-    return _dump((args, {}))
+def _plain_pickle_will_do() -> bool:
+    """Whether nobody has asked cloudpickle to send a module's contents by value."""
+    return not cloudpickle.list_registry_pickle_by_value()
 
 
-def _dump(value: Any) -> bytes:
-    try:
-        plain = pickle.dumps(value, _PROTOCOL)
-        if _MAIN not in plain and not cloudpickle.list_registry_pickle_by_value():
-            return plain
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        pass  # whatever the user's __reduce__ did, cloudpickle has the last word
+def _dump(value: Any, plainly: bool) -> bytes:
+    if plainly:
+        try:
+            plain = pickle.dumps(value, _PROTOCOL)
+            if _MAIN not in plain:
+                return plain
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            pass  # whatever the user's __reduce__ did, cloudpickle has the last word
     with _blame(value):
         return bytes(cloudpickle.dumps(value, _PROTOCOL))
 

@@ -27,7 +27,7 @@ from orchestrator.pool.child import Child, StartError, State
 from orchestrator.pool.endings import failed, how_it_ended, load_value, stopped_outcome
 from orchestrator.pool.job import Group, Job
 from orchestrator.pool.lifeline import lifeline
-from workers import wire
+from workers import interrupt, wire
 from workers.tree import COOKIE
 
 if TYPE_CHECKING:
@@ -215,6 +215,12 @@ class Worker(Child):
         self.move(State.READY)
         self.stdout.trim()
         self.stderr.trim()
+
+    def _ask_to_stop(self) -> None:
+        """Interrupt the task: only the worker is told, its finally blocks may want the children it has."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, interrupt.SIGNAL)
+            signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
 
     def _deadline(self, seconds: float | None) -> float:
         """Return when the running task's time is up. A result already on its way gets time to arrive."""
