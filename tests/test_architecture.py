@@ -73,9 +73,10 @@ _CATCHES_EVERYTHING = {
 _SENDS_SIGNALS = {
     "workers.tree": {"stop"},
     "orchestrator.pool.child": {"_ask_to_stop"},
+    "orchestrator.pool.worker": {"_ask_to_stop"},
     "orchestrator.pool.lifeline": {"_bury"},
 }
-"""Functions that may signal a process: one asks, one kills, and the guardian has an owner."""
+"""Functions that may signal a process: two ask (a group, a worker), one kills, and the guardian has an owner."""
 
 _PRIVATE = {"os._exit", "_replace", "os.environ._data"}
 """Names with an underscore that may be used though they are another's: all but the last are documented."""

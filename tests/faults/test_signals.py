@@ -24,6 +24,7 @@ from tests import crimes
 from tests.faults.driver import Driver, driving
 from tests.faults.street import NOISE_SECONDS, Stopwatch
 from tests.waiting import eventually, is_alive, lines_of, wait_gone
+from workers.interrupt import SIGNAL
 
 CTRL_C_SECONDS = 5 + NOISE_SECONDS
 
@@ -240,7 +241,7 @@ def test_workers_have_the_default_signal_handling_whatever_the_application_has(t
     with driving(tmp_path, script) as driver:
         assert driver.ended() == 0, driver
         assert driver.says("blocked") == "[]"
-        assert driver.says("odd") == str([int(signal.SIGINT), int(signal.SIGTERM)])
+        assert driver.says("odd") == str([int(signal.SIGINT), int(SIGNAL)])
         assert driver.says("timeout") == "TIMED_OUT"
         assert "handler" not in driver.output
         driver.leaves_nothing()

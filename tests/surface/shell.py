@@ -83,12 +83,11 @@ class Shell:
         return end_of(self.start(*arguments, **options))
 
     def bash(self, line: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of bash in which `$BATCH` stands for `orchestrator batch`."""
-        command = f"{sys.executable} -m orchestrator batch"
+        """Run a line of bash in which `$BATCH` stands for `orchestrator batch` and `$PYTHON` for the interpreter."""
         process = subprocess.Popen(
-            ["bash", "-c", line],
+            ["bash", "-c", line.replace("$BATCH", '"$PYTHON" -m orchestrator batch')],
             cwd=self.folder,
-            env=self.environment({"BATCH": command, **env}),
+            env=self.environment({"PYTHON": sys.executable, **env}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -169,7 +169,7 @@ def test_a_closed_descriptor_is_taken_by_the_null_device_and_by_no_file_of_ours(
     # Else a notice for standard error would end up in whatever file is opened next.
     show = "import os; print(*(os.readlink(f'/proc/self/fd/{n}') for n in range(3)), file=open('shown', 'w'))"
     program = f"from orchestrator.cli.streams import repair_standard_streams as repair; repair(); {show}"
-    done = shell.bash(f'$PYTHON -c "{program}" <&- >&- 2>&-', PYTHON=sys.executable)
+    done = shell.bash(f'"$PYTHON" -c "{program}" <&- >&- 2>&-')
     assert done.returncode == 0
     assert (shell.folder / "shown").read_text() == "/dev/null /dev/null /dev/null\n"
 
