@@ -122,11 +122,13 @@ class Run(Group):
 
     def deliver_all(self, ended: list[tuple[Job, Outcome]]) -> None:
         self._inbox.extend(ended)
-        if self._options.tolerated is not None and any(outcome.ending is not Ending.OK for _, outcome in ended):
+        options = self._options
+        judged = options.tolerated is not None or options.policy is not None
+        failed = judged and any(outcome.ending is not Ending.OK for _, outcome in ended)
+        if failed and options.tolerated is not None:
             # Nothing more may start before the iterating thread has judged this.
             self._held.extend(self._pool.withdraw(self))
-            self._bell.put(None)
-        elif len(self._inbox) >= self._ring_at:
+        if failed or len(self._inbox) >= self._ring_at:
             self._bell.put(None)
 
     # Called by anyone, signal handlers included
@@ -223,7 +225,10 @@ class Run(Group):
         """Sleep until outcomes have come, a retry is due, or an order was given: whichever rings."""
         timeout: float | None = None
         self._ring_at = 1
-        if not self.wants_start and self.pace.chunk > 64:
+        if self._total is not None and not self.wants_start:
+            # Nobody wants single results: wake to hand out more, or when all is done.
+            self._ring_at = max(1, len(self._flying) - (0 if self._exhausted else _WINDOW // 2))
+        elif not self.wants_start and self.pace.chunk > 64:
             # Tasks of microseconds: waking for each would cost more than running it.
             self._ring_at = max(1, min(len(self._flying) // 2, self.pace.chunk // 4))
             timeout = _BATCH_SECONDS

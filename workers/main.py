@@ -34,7 +34,9 @@ Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 _SPAWN_SECONDS = 50e-6
 """A shorter task can have started neither a process (fork: 150 µs) nor a thread (60 µs)."""
 _LONG_SECONDS = 1e-3
-"""From here on a task's children, memory peak and signal handlers are looked at, for some 60 µs."""
+"""From here on a task's own memory peak is read, for 10 µs."""
+_SWEEP_SECONDS = 5e-3
+"""From here on, and at the end of a chunk, signal handlers and resource limits are looked at, for 40 µs."""
 _BIG_BYTES = 1 << 20
 """A pickled result of this size would be seen in the memory peak of the next task."""
 _IDLE_SECONDS = 0.2
@@ -214,7 +216,7 @@ class _Loop:
         if len(body) > _BIG_BYTES:
             del body
             meter.rebase()
-        if (long or last) and not flags & wire.LEAVING and not self._desk.sweep():
+        if (last or seconds > _SWEEP_SECONDS) and not flags & wire.LEAVING and not self._desk.sweep():
             os._exit(0)  # a worker that cannot be tidied dies between tasks, which costs nobody anything
         return bool(flags & wire.LEAVING)
 

@@ -1,13 +1,15 @@
 """What happens to pools when the program ends, and in a forked copy of it.
 
 At the interpreter's exit accepted work finishes, as the standard library's executors promise; Ctrl-C stops it
-instead. A forked copy has no slots and no workers: its pools become inert, and it makes its own on use.
+instead, and so does an exit because of Ctrl-C. A forked copy has no slots and no workers: its pools become
+inert, and it makes its own on use.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import sys
 import weakref
 from typing import Protocol
 
@@ -57,7 +59,7 @@ def close_all() -> None:
     pools = list(_open)
     try:
         for pool in pools:
-            pool.shutdown(wait=False)
+            pool.shutdown(wait=False, kill=_died_of_interrupt())
         for pool in pools:
             pool.shutdown(wait=True)
     except KeyboardInterrupt:
@@ -67,6 +69,12 @@ def close_all() -> None:
             pool.shutdown(wait=True)
     finally:
         lifeline.close()
+
+
+def _died_of_interrupt() -> bool:
+    """Whether Ctrl-C ended the program: then nobody waits for its work any more."""
+    kind = getattr(sys, "last_type", None)  # what the interpreter has printed a traceback of
+    return isinstance(kind, type) and issubclass(kind, KeyboardInterrupt)
 
 
 def _forget_inherited() -> None:

@@ -58,6 +58,10 @@ class Pace:
         """How many tasks make about 2 ms: fewer are not worth a message of their own."""
         return self._tasks_in(_CRUMB_SECONDS)
 
+    def seconds_for(self, tasks: int) -> float:
+        """Return how long so many tasks will about take; 0 while that is unknown."""
+        return tasks * (self._expected or 0.0)
+
     def _tasks_in(self, seconds: float) -> int:
         expected = self._expected
         return 1 if expected is None else max(1, int(seconds / max(expected, _FLOOR_SECONDS)))

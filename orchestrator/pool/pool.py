@@ -182,7 +182,7 @@ class Pool(Executor):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{what} must be a whole number above zero, not {value!r}")
         self._acquire_timeout = check_seconds(acquire_timeout, "acquire_timeout", zero=True)
-        self._limits = limits
+        self._doomed = False
         self._submissions = _Submissions(limits)
         self._backlog = Backlog(self.max_workers, max_queue)
         self._crew = _Crew(
@@ -327,6 +327,8 @@ class Pool(Executor):
         Waits until every worker has ended, unless `wait` is false. May be called again, and from a
         done-callback (which then does not wait for itself).
         """
+        # Remembered first: if Ctrl-C comes again in the midst of this, the next call goes on with it.
+        self._doomed = kill = kill or self._doomed
         self._backlog.close(cancel=cancel_futures or kill)
         if kill:
             self._crew.cancel_all()

@@ -45,6 +45,8 @@ _TAKE_BACK_SECONDS = 0.05
 """A task of a chunk that takes longer than this loses its neighbours to other workers."""
 _PIPE_BYTES = 1 << 20
 _STRIKES = 3
+_NAP_WORTHWHILE = 1e-3
+_NAP_AT_MOST = 5e-3
 _NONE = pickle.dumps(None, 5)
 
 _starting = threading.Lock()  # process.start() of multiprocessing is not made for several threads at once
@@ -211,10 +213,21 @@ class Worker(Child):
             elif overdue:
                 phase = "its arguments took too long to rebuild" if self._rebuilding else "its time limit passed"
                 self.condemn(Ending.TIMED_OUT, f"{phase} ({limits.seconds:g} s)", limits.grace)
+            if not alone:
+                self._let_gather()
             gone = self.pause(min(deadline, crowded_until), limits.memory)
         self.move(State.READY)
         self.stdout.trim()
         self.stderr.trim()
+
+    def _let_gather(self) -> None:
+        """Let frames gather for half the time that the rest of the chunk will about take, or until a death.
+
+        Waking for each frame would take from the CPUs what the tasks need.
+        """
+        nap = self._group.pace.seconds_for(len(self._waiting)) / 2
+        if nap > _NAP_WORTHWHILE and not self._group.wants_start:
+            self.wait_exit(min(nap, _NAP_AT_MOST))
 
     def _ask_to_stop(self) -> None:
         """Interrupt the task: only the worker is told, its finally blocks may want the children it has."""
