@@ -255,6 +255,12 @@ def test_what_the_standard_library_has_for_concurrency_works_inside_a_task(use: 
     assert [result.value for result in results] == [45, 1, 45], results
 
 
+def test_processes_that_a_task_forks_and_terminates_never_outlast_the_signal() -> None:
+    """C5: a pool's terminate() reaches children that have just been forked; each must die of it, every time."""
+    results = run_parallel([use_multiprocessing] * 80, 4, timeout=30)
+    assert [result.value for result in results] == [45] * 80
+
+
 @pytest.mark.parametrize("crime", [crimes.return_twice, crimes.raise_in_a_fork])
 def test_a_task_that_forks_and_comes_back_twice_has_one_result(street: Street, crime: Callable[[], str]) -> None:
     """C7, sharp corner 7"""

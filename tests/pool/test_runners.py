@@ -410,3 +410,14 @@ def test_the_number_of_workers_comes_from_the_environment_and_else_is_four(monke
     monkeypatch.setenv("CODOMYRMEX_MAX_WORKERS", "many")
     with pytest.raises(ValueError, match="CODOMYRMEX_MAX_WORKERS"):
         run_parallel([int])
+
+
+def test_nothing_starts_after_a_failure_that_fail_fast_does_not_bear(tmp_path: Path) -> None:
+    """One at a time, it is a strict chain: the next script has not even begun when the failure is known."""
+    fails, follows = tmp_path / "fails.py", tmp_path / "follows.py"
+    fails.write_text("raise SystemExit(1)\n")
+    follows.write_text(f"open({str(tmp_path / 'began')!r}, 'w')\n")
+    for _ in range(5):
+        results = BatchRunner(fail_fast=True).run_batch([fails, follows, follows], 1)
+        assert [result.ending for result in results] == [Ending.RAISED, Ending.SKIPPED, Ending.SKIPPED]
+    assert not (tmp_path / "began").exists()
