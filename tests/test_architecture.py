@@ -66,7 +66,8 @@ _CATCHES_EVERYTHING = {
     "orchestrator.pool.pool": {"deliver"},  # raised by unwrap, for a future to raise
     "orchestrator.pool.slots": {"_live"},  # around a slot's loop
     "orchestrator.runs": {"__iter__", "_dispatch"},  # stops the run, raises again
-    "workers.main": {"_run_task", "_pack", "_load", "_failure_of", "_travelling"},  # around what is the user's
+    "workers.failures": {"text_of", "traceback_of"},  # printing what is the user's
+    "workers.main": {"_run_task", "_pack", "_load", "_travelling"},  # around what is the user's
 }
 """Functions that may catch BaseException; everybody else catches what it expects."""
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
-import io
 import os
 import pickle
 import select
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import CodeType
@@ -23,7 +21,7 @@ from typing import Any
 
 import cloudpickle
 
-from workers import codes, wire
+from workers import codes, failures, wire
 from workers.guard import Desk, enter_session, has_children
 from workers.interrupt import Interrupt
 from workers.output import Output
@@ -317,17 +315,14 @@ def _dump(value: Any) -> bytes:
 
 
 def _failure_of(error: BaseException) -> wire.Failure:
-    """Describe an exception in plain values; each part is guarded, for the exception may be hostile."""
-    try:
-        text = wire.cut(str(error))
-    except BaseException:
-        text = "<its str() raises>"
-    lines = io.StringIO()
-    try:
-        traceback.print_exception(error, file=lines)
-    except BaseException:
-        lines.write(f"{wire.describe(error)}: <its traceback cannot be formatted>\n")
-    return wire.Failure(wire.describe(error), text, wire.cut(lines.getvalue()), _travelling(error), _exit_code(error))
+    """Describe an exception in plain values, with the object itself only where it travels."""
+    return wire.Failure(
+        wire.describe(error),
+        failures.text_of(error),
+        failures.traceback_of(error),
+        _travelling(error),
+        failures.exit_code_of(error),
+    )
 
 
 def _travelling(error: BaseException) -> bytes | None:
@@ -337,11 +332,3 @@ def _travelling(error: BaseException) -> bytes | None:
         return pickled if type(pickle.loads(pickled)) is type(error) else None
     except BaseException:
         return None
-
-
-def _exit_code(error: BaseException) -> int | None:
-    """Return the exit code SystemExit means (sys.exit): None is 0, text is 1."""
-    if not isinstance(error, SystemExit):
-        return None
-    code = error.code
-    return code & 0xFF if isinstance(code, int) else int(code is not None)

@@ -343,8 +343,8 @@ def test_numbers_that_make_no_sense_are_errors_at_once(options: dict[str, Any]) 
 
 def test_a_long_task_has_samples_of_its_tree() -> None:
     with Pool(1) as pool:
-        [quick, long] = [result_of(pool.submit(crimes.spin_for, seconds)) for seconds in (0.0, 0.8)]
-    assert quick.samples == ()
+        [long, quick] = [result_of(pool.submit(crimes.spin_for, seconds)) for seconds in (0.8, 0.0)]
+    assert len(quick.samples) <= 1  # on a busy machine even a task of no length may be looked at
     assert len(long.samples) >= 3
     times = [sample.seconds for sample in long.samples]
     assert times == sorted(times)
