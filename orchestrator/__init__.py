@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.pool.pool import Pool
     from orchestrator.results import ExecutionResult
-    from orchestrator.retry import RetryPolicy
+    from orchestrator.retry import RetryPolicy, with_retry
 
 __version__ = "0.1.7"
 
@@ -63,6 +63,7 @@ __all__ = [
     "run_parallel",
     "run_parallel_async",
     "run_script",
+    "with_retry",
 ]
 
 _HOMES = {
@@ -90,7 +91,7 @@ _HOMES = {
     ),
     "pool.pool": ("Pool",),
     "results": ("ExecutionResult",),
-    "retry": ("RetryPolicy",),
+    "retry": ("RetryPolicy", "with_retry"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
