@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from orchestrator.pool.pool import Pool
     from orchestrator.results import ExecutionResult
     from orchestrator.retry import RetryPolicy, with_retry
+    from orchestrator.workflow.model import Task, TaskResult, TaskStatus
+    from orchestrator.workflow.patterns import chain, fan_out_fan_in, parallel
+    from orchestrator.workflow.references import result_of
+    from orchestrator.workflow.workflow import Workflow
 
 __version__ = "0.1.7"
 
@@ -56,9 +60,17 @@ __all__ = [
     "Started",
     "StateError",
     "StepError",
+    "Task",
     "TaskFailedError",
+    "TaskResult",
+    "TaskStatus",
     "UnsendableError",
+    "Workflow",
     "WorkflowError",
+    "chain",
+    "fan_out_fan_in",
+    "parallel",
+    "result_of",
     "run_function",
     "run_parallel",
     "run_parallel_async",
@@ -92,6 +104,10 @@ _HOMES = {
     "pool.pool": ("Pool",),
     "results": ("ExecutionResult",),
     "retry": ("RetryPolicy", "with_retry"),
+    "workflow.model": ("Task", "TaskResult", "TaskStatus"),
+    "workflow.patterns": ("chain", "fan_out_fan_in", "parallel"),
+    "workflow.references": ("result_of",),
+    "workflow.workflow": ("Workflow",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -65,3 +65,5 @@ class Outcome(NamedTuple):
     stdout: bytes = b""
     stderr: bytes = b""
     samples: tuple[Sample, ...] = ()
+    pickled: bytes | None = None
+    """The value as the worker sent it, where its group keeps that to send it on to another worker."""

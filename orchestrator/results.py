@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 from orchestrator.exceptions import (
     ConcurrencyError,
@@ -55,31 +55,47 @@ class ExecutionResult:
         Raises the task's own exception where it could be carried over; else OrchestratorTimeoutError,
         MemoryError, UnsendableError, ConcurrencyError (cancelled or never run), or TaskFailedError.
         """
-        if self.success:
-            return self.value
-        if self.exception is not None and self.ending is Ending.RAISED:
-            raise self.exception
-        message = f"{self.name or 'the task'}: {self.ending.value}\n{self.error}".rstrip()
-        match self.ending:
-            case Ending.TIMED_OUT:
-                raise OrchestratorTimeoutError(message)
-            case Ending.OUT_OF_MEMORY:
-                raise MemoryError(message)
-            case Ending.UNSENDABLE:
-                raise UnsendableError(message)
-            case Ending.CANCELLED | Ending.SKIPPED:
-                raise ConcurrencyError(message)
-            case Ending.OK | Ending.RAISED | Ending.CRASHED:
-                raise TaskFailedError(message, result=self)
-            case _:
-                assert_never(self.ending)
+        return value_or_raise(self)
+
+
+class Ended(Protocol):
+    """A result, as far as its value or its failure is concerned."""
+
+    success: bool
+    value: Any
+    exception: BaseException | None
+    ending: Ending
+    name: str
+    error: Any
+
+
+def value_or_raise(result: Ended) -> Any:
+    """Return a result's value, or raise what it failed with; `unwrap` says what that is."""
+    if result.success:
+        return result.value
+    if result.exception is not None and result.ending is Ending.RAISED:
+        raise result.exception
+    message = f"{result.name or 'the task'}: {result.ending.value}\n{result.error}".rstrip()
+    match result.ending:
+        case Ending.TIMED_OUT:
+            raise OrchestratorTimeoutError(message)
+        case Ending.OUT_OF_MEMORY:
+            raise MemoryError(message)
+        case Ending.UNSENDABLE:
+            raise UnsendableError(message)
+        case Ending.CANCELLED | Ending.SKIPPED:
+            raise ConcurrencyError(message)
+        case Ending.OK | Ending.RAISED | Ending.CRASHED:
+            raise TaskFailedError(message, result=result)
+        case _:
+            assert_never(result.ending)
 
 
 def result_of_outcome(
     outcome: Outcome, name: str = "", attempts: int = 1, history: tuple[ExecutionResult, ...] = ()
 ) -> ExecutionResult:
     """Make the public result from what the pool found."""
-    ending, value, reason, exception, code, seconds, cpu, peak, pid, stdout, stderr, samples = outcome
+    ending, value, reason, exception, code, seconds, cpu, peak, pid, stdout, stderr, samples, _ = outcome
     if not (reason or stdout or stderr):
         return ExecutionResult(
             ending is Ending.OK, "", "", code, seconds, value, ending, name, attempts, cpu, peak, pid, exception,

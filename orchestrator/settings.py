@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from orchestrator.limits import check_seconds, parse_seconds
+
 DEFAULT_WORKERS = 4
 
 DEPTH = "ORCHESTRATOR_DEPTH"
@@ -38,6 +40,18 @@ def check_workers(value: object, what: str = "max_workers") -> int:
     if value < 1:
         raise ValueError(f"{what} must be at least 1, not {value}")
     return value
+
+
+def workflow_timeout() -> float | None:
+    """Return the deadline of a workflow that has none of its own: `CODOMYRMEX_WORKFLOW_TIMEOUT` in seconds, else None.
+
+    Units are understood too ("90s", "1h30m"). Raises ValueError when it is no duration above zero.
+    """
+    text = os.environ.get("CODOMYRMEX_WORKFLOW_TIMEOUT", "").strip()
+    try:
+        return check_seconds(parse_seconds(text), "it") if text else None
+    except ValueError as error:
+        raise ValueError(f"CODOMYRMEX_WORKFLOW_TIMEOUT: {error}") from None
 
 
 def depth() -> int:

@@ -27,10 +27,13 @@ _LEVELS = {
     "orchestrator.scheduler": 5,
     "orchestrator.discovery": 5,
     "orchestrator.config": 5,
-    "orchestrator.workflow.engine": 4,
     "orchestrator.reports": 4,
     "orchestrator.store": 4,
-    "orchestrator.workflow": 3,
+    "orchestrator.workflow": 4,
+    "orchestrator.workflow.drawing": 3,
+    "orchestrator.workflow.plan": 3,
+    "orchestrator.workflow.model": 3,
+    "orchestrator.workflow.references": 3,
     "orchestrator.pool": 2,
     "orchestrator.outcome": 1,
     "orchestrator.results": 1,
@@ -38,6 +41,7 @@ _LEVELS = {
     "orchestrator.limits": 1,
     "orchestrator.events": 1,
     "orchestrator.settings": 1,
+    "orchestrator.wording": 1,
     "orchestrator.exceptions": 1,
     "workers": 0,
 }
@@ -66,6 +70,8 @@ _CATCHES_EVERYTHING = {
     "orchestrator.pool.pool": {"deliver"},  # raised by unwrap, for a future to raise
     "orchestrator.pool.slots": {"_live"},  # around a slot's loop
     "orchestrator.runs": {"__iter__", "_dispatch"},  # stops the run, raises again
+    "orchestrator.workflow.calls": {"call", "call_coroutine", "_watched"},  # around the user's function
+    "orchestrator.workflow.threads": {"_live"},  # passes it on to the future
     "workers.failures": {"text_of", "traceback_of"},  # printing what is the user's
     "workers.main": {"_run_task", "_pack", "_load", "_travelling"},  # around what is the user's
 }
@@ -204,6 +210,13 @@ def test_what_runs_in_a_worker_and_the_values_import_little() -> None:
             few = sys.stdlib_module_names | allowed | (set() if at_once else late)
             if module.level in (0, 1) and _top(name) not in few:
                 wrong.append(f"{module} imports {name}")
+    assert wrong == []
+
+
+def test_the_plan_is_pure() -> None:
+    """What decides in a workflow has no clock, threads, event loop or files: it can be tested without them."""
+    effects = {"asyncio", "os", "pathlib", "queue", "signal", "socket", "threading", "time"}
+    wrong = [f"{m} imports {name}" for m in _all() if m.level == 3 for name, _ in m.imports() if _top(name) in effects]
     assert wrong == []
 
 

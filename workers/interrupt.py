@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
+from typing import Any
 
 SIGNAL = signal.SIGRTMIN + 13
 """What interrupts a task. Not SIGTERM: CPython forgets a signal that reaches a forked child before it has
@@ -20,8 +21,11 @@ class OrchestratorTimeoutError(Exception):
 
     Raised in three places: in a worker's main thread, at the line where a task hangs, when the task
     is stopped (its time limit passed or it was cancelled); by `ExecutionResult.unwrap()` for a task
-    that timed out; and by a workflow whose own deadline has passed.
+    that timed out; and by a workflow whose own deadline has passed: then `results` holds the TaskResult of
+    every task.
     """
+
+    results: Any = None
 
 
 class Interrupt:

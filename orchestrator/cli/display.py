@@ -19,8 +19,8 @@ from orchestrator.cli.order import Order
 from orchestrator.cli.record import was_run
 from orchestrator.cli.report import section, style_of
 from orchestrator.cli.streams import Outlet
-from orchestrator.cli.wording import duration
 from orchestrator.events import Event, Finished, Retrying, Started
+from orchestrator.wording import duration
 
 
 class Display(Protocol):

@@ -21,8 +21,9 @@ from orchestrator.cli.order import Order
 from orchestrator.cli.record import was_run
 from orchestrator.cli.report import section
 from orchestrator.cli.streams import Outlet, print_to
-from orchestrator.cli.wording import duration, shorten, size
+from orchestrator.cli.wording import shorten
 from orchestrator.events import Event, Finished
+from orchestrator.wording import duration, size
 
 PICTURES_PER_SECOND = 5
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from orchestrator.cli.wording import count, duration, size, visible
 from orchestrator.limits import Limits
+from orchestrator.wording import count, duration, size, visible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from orchestrator.cli.record import Record, reason, was_run
-from orchestrator.cli.wording import count, duration, end_of, neutral, shorten, size
+from orchestrator.cli.wording import end_of, neutral, shorten
 from orchestrator.outcome import Ending
 from orchestrator.results import ExecutionResult
+from orchestrator.wording import count, duration, size
 
 TAIL_LINES = 20
 """So much of each stream is shown of a script that failed."""

@@ -10,7 +10,7 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Protocol, Self
 
-from orchestrator.cli.wording import count
+from orchestrator.wording import count
 
 
 class Stoppable(Protocol):

@@ -12,7 +12,7 @@ from orchestrator.cli.record import Record
 from orchestrator.cli.report import report
 from orchestrator.cli.results_folder import ResultsFolder
 from orchestrator.cli.streams import Outlet
-from orchestrator.cli.wording import count, visible
+from orchestrator.wording import count, visible
 
 
 def tell_order(order: Order, out: Outlet, err: Outlet, *, as_json: bool) -> int:

@@ -87,6 +87,8 @@ class Group:
     wants_start = False
     uniform = False
     """Whether the jobs are of one kind, so that many short ones may be claimed together."""
+    keeps_pickles = False
+    """Whether the outcomes of large values hold their pickles too, so that they can be sent on as they are."""
 
     def __init__(self) -> None:
         self.pace = Pace()

@@ -48,6 +48,8 @@ _STRIKES = 3
 _NAP_WORTHWHILE = 1e-3
 _NAP_AT_MOST = 5e-3
 _NONE = pickle.dumps(None, 5)
+_WORTH_KEEPING = 1 << 16
+"""A value whose pickle is smaller is as quickly pickled again as its bytes are kept."""
 
 _starting = threading.Lock()  # process.start() of multiprocessing is not made for several threads at once
 
@@ -316,7 +318,10 @@ class Worker(Child):
                 return Outcome(Ending.OK, None, "", None, 0, seconds, cpu, peak, self.pid, stdout, stderr, samples)
             value, failure = load_value(body)
             if failure is None:
-                return Outcome(Ending.OK, value, "", None, 0, seconds, cpu, peak, self.pid, stdout, stderr, samples)
+                kept = body if self._group.keeps_pickles and len(body) >= _WORTH_KEEPING else None
+                return Outcome(
+                    Ending.OK, value, "", None, 0, seconds, cpu, peak, self.pid, stdout, stderr, samples, kept
+                )  # fmt: skip
             ending, reason, exception, code = Ending.RAISED, failure, None, 1
         else:
             ending, reason, exception, code = failed(how, body, self.verdict)

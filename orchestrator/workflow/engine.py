@@ -1,0 +1,410 @@
+"""Carry out a workflow: start what may start, wait for news, tell the plan.
+
+One Execution is one call of `Workflow.execute`. All of it happens in the event loop's thread, in turns: a lane tells
+that attempts have ended, or a timer that a rest is over, and the turn settles what that means and starts what may
+start now. Whatever ends a run early (a deadline, a failure
+that `fail_fast` does not bear, a cancelled caller) goes through `_halt`; every attempt then ends in bounded time, and
+`run` waits for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from orchestrator.exceptions import OrchestratorTimeoutError, TaskFailedError
+from orchestrator.outcome import Ending, Outcome
+from orchestrator.results import ExecutionResult
+from orchestrator.workflow.calls import call, failure
+from orchestrator.workflow.lanes import Attempt, ExecutorLane, LoopLane, News, Verdict
+from orchestrator.workflow.model import (
+    ALL_RESULTS,
+    Task,
+    TaskResult,
+    outcome_of_result,
+    task_result,
+)
+from orchestrator.workflow.plan import Plan
+from orchestrator.workflow.references import filled, names_in
+from orchestrator.workflow.routes import Options, Routes
+from orchestrator.workflow.telling import ProgressCallback, Teller
+
+_log = logging.getLogger(__name__)
+
+_TURN = 256
+"""Attempts begun at a time: then the loop goes round, so that it serves others and short tasks end meanwhile."""
+
+
+class _Item:
+    """A task on its way through one execution."""
+
+    __slots__ = ("history", "index", "pickled", "sent_on", "task", "uses")
+
+    def __init__(self, index: int, task: Task) -> None:
+        self.index = index
+        self.task = task
+        self.uses = names_in(task.args, task.kwargs)
+        self.history: tuple[TaskResult, ...] = ()
+        self.sent_on = False
+        """Whether another task takes its value to a worker process."""
+        self.pickled: bytes | None = None
+
+
+class Execution:
+    """One execution of a workflow's tasks, in the running event loop."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task],
+        needs: Mapping[str, Collection[str]],
+        options: Options,
+        callback: ProgressCallback | None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._plan = Plan(needs)
+        self._options = options
+        self._items = {name: _Item(index, task) for index, (name, task) in enumerate(tasks.items())}
+        self._routes = Routes(options, self._ended, self._begun if options.on_event is not None else None)
+        for item in self._items.values():
+            if item.uses and self._routes.to_worker(item.task):
+                for name in item.uses:
+                    self._items[name].sent_on = True
+        self.results: dict[str, TaskResult] = {}
+        """What has ended so far, in the order in which it did."""
+        self._teller = Teller(callback, options.on_event) if callback or options.on_event else None
+        self._running: set[Attempt] = set()
+        self._timers: dict[Attempt, asyncio.TimerHandle] = {}
+        self._resting: dict[str, asyncio.TimerHandle] = {}  # tasks between two attempts
+        self._due: deque[str] = deque()  # tasks whose rest is over
+        self._inbox: deque[News] = deque()
+        self._bell: asyncio.Future[None] = self._loop.create_future()
+        self._in_turn = self._turn_due = False
+        self._halted = ""
+        self._error: OrchestratorTimeoutError | TaskFailedError | None = None
+        self._began = self._loop.time()
+
+    async def run(self) -> dict[str, TaskResult]:
+        """Run every task to its end and return the results in the order of the tasks.
+
+        Raises OrchestratorTimeoutError, TaskFailedError (fail_fast), or CancelledError, once everything has stopped.
+        """
+        seconds = self._options.timeout
+        deadline = None if seconds is None else self._loop.call_later(seconds, self._expire, seconds)
+        cancelled: asyncio.CancelledError | None = None
+        orderly = False
+        try:
+            self._turn()
+            while not self._plan.over:
+                self._bell = self._loop.create_future()
+                try:
+                    await self._bell  # rung by the turn in which the last task ends, or which goes wrong
+                except asyncio.CancelledError as error:  # again and again, if the caller insists: stopping is bounded
+                    cancelled = error
+                    self._halt("the workflow was cancelled")
+                    self._turn()
+            orderly = True
+            if self._teller is not None:
+                await self._teller.finish()
+        finally:
+            if deadline is not None:
+                deadline.cancel()
+            self._close(orderly=orderly)
+        if cancelled is not None:
+            raise cancelled
+        results = {name: self.results[name] for name in self._items}
+        if self._error is not None:
+            self._error.results = results
+            raise self._error
+        return results
+
+    # Turns: all that happens, happens in one of these
+
+    def _ended(self, news: Sequence[News]) -> None:
+        """Hear from a lane that attempts have ended."""
+        for attempt, _ in news:
+            attempt.over = True
+        self._inbox.extend(news)
+        if not self._in_turn:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Settle what has ended and start what may start now, until there is neither."""
+        self._in_turn = True
+        try:
+            while True:
+                while self._inbox:
+                    self._settle(*self._inbox.popleft())
+                self._start_some()
+                if not self._inbox:
+                    break
+            if self._plan.over and not self._bell.done():
+                self._bell.set_result(None)
+        except Exception as error:  # our own mistake: raised by `run`, where a callback of the loop would hide it
+            if self._bell.done():
+                raise
+            self._bell.set_exception(error)
+        finally:
+            self._in_turn = False
+
+    def _next_turn(self) -> None:
+        self._turn_due = False
+        self._turn()
+
+    # Starting
+
+    def _start_some(self) -> None:
+        """Begin attempts until there is no more to begin, no room, or others should have a turn."""
+        if self._turn_due:
+            return
+        most = self._options.max_concurrency
+        for _ in range(_TURN):
+            if most is not None and len(self._running) >= most:
+                break
+            name = self._due.popleft() if self._due else self._plan.take()
+            if name is None:
+                break
+            self._start(self._items[name])
+        else:
+            self._turn_due = True
+            self._loop.call_soon(self._next_turn)
+        self._routes.flush()
+
+    def _start(self, item: _Item) -> None:
+        task = item.task
+        name = task.name
+        resting = self._resting.pop(name, None)
+        if resting is None and task.condition is not None and not self._condition_holds(item):
+            return
+        self._plan.start(name)
+        lane = self._routes.lane_of(task)
+        attempt = Attempt(name, task, len(item.history) + 1, lane, self._loop.time())
+        self._running.add(attempt)
+        if self._teller is not None:
+            told_later = lane.tells_begun
+            self._teller.running(item.index, name, attempt.number, None if told_later else os.getpid())
+        args: Sequence[Any] = task.args
+        kwargs: Mapping[str, Any] = task.kwargs
+        if item.uses or task.wants_all_results:
+            try:
+                args, kwargs = self._arguments(item, to_worker=lane.pickles)
+            except Exception as error:  # nested too deep, or a container of the user's that cannot be copied
+                self._ended([(attempt, failure(error))])
+                return
+        lane.begin(attempt, args, kwargs)
+        if isinstance(lane, LoopLane) and task.timeout is not None:
+            limits = task.limits
+            if limits.seconds is not None:
+                self._timers[attempt] = self._loop.call_later(limits.seconds, self._overdue, attempt, limits.seconds)
+
+    def _condition_holds(self, item: _Item) -> bool:
+        """Ask a task's condition; settle the task if it says no or raises."""
+        name = item.task.name
+        assert item.task.condition is not None
+        outcome = call(item.task.condition, (self.results,), {})
+        if outcome.ending is Ending.OK:
+            outcome = call(bool, (outcome.value,), {})
+        if outcome.ending is Ending.OK and outcome.value:
+            return True
+        if outcome.ending is Ending.OK:
+            skipped = self._plan.skip(name)
+            self._skip([name], "skipped because its condition does not hold")
+            self._skip(skipped, f"skipped because {name!r} was skipped")
+            return False
+        self._plan.start(name)
+        if self._teller is not None:
+            self._teller.running(item.index, name, 1, os.getpid())
+        self._fail(item, outcome._replace(reason=f"its condition raised\n{outcome.reason}"))
+        return False
+
+    def _arguments(self, item: _Item, *, to_worker: bool) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments with the values of other tasks in their places."""
+
+        def value_of(name: str) -> Any:
+            producer = self._items[name]
+            if to_worker and producer.pickled is not None:
+                from orchestrator.workflow.in_pool import Sent
+
+                return Sent(producer.pickled)
+            return self.results[name].value
+
+        task = item.task
+        args = [filled(value, value_of) for value in task.args]
+        kwargs = {key: filled(value, value_of) for key, value in task.kwargs.items()}
+        if task.wants_all_results and ALL_RESULTS not in kwargs:
+            kwargs[ALL_RESULTS] = dict(self.results)
+        return args, kwargs
+
+    # Ends
+
+    def _begun(self, attempt: Attempt, pid: int) -> None:
+        if self._teller is not None and not attempt.over:
+            self._teller.begun(self._items[attempt.name].index, attempt.name, attempt.number, pid)
+
+    def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Take what came of an attempt: the task has ended, or rests before the next one."""
+        timer = self._timers.pop(attempt, None)
+        if timer is not None:
+            timer.cancel()
+        value = outcome.value
+        if isinstance(value, ExecutionResult):
+            outcome = outcome_of_result(value, outcome)
+        elif isinstance(attempt.lane, ExecutorLane) and hasattr(value, "__await__"):
+            attempt.over = False
+            self._routes.loop.go_on(attempt, value)
+            if attempt.verdict is not None:
+                self._routes.loop.stop(attempt)
+                self._bound(attempt)
+            return
+        self._running.discard(attempt)
+        item = self._items[attempt.name]
+        if outcome.ending is Ending.OK:
+            if item.sent_on:
+                item.pickled = outcome.pickled
+            self._plan.complete(attempt.name)
+            self._note(item, outcome, self._result(item, attempt, outcome))
+            return
+        verdict = attempt.verdict
+        if verdict is not None and outcome.ending is verdict.ending and verdict.reason not in outcome.reason:
+            outcome = outcome._replace(reason=f"{outcome.reason}{verdict.reason}\n")  # the pool does not know why
+        result = self._result(item, attempt, outcome)
+        delay = self._delay(item.task, outcome, attempt)
+        if delay is None:
+            self._fail(item, outcome, result)
+            return
+        self._plan.retry(attempt.name)
+        item.history = (*item.history, result)
+        self._resting[attempt.name] = self._loop.call_later(delay, self._rested, attempt.name)
+        if self._teller is not None:
+            self._teller.retrying(item.index, outcome, result, delay)
+
+    def _delay(self, task: Task, outcome: Outcome, attempt: Attempt) -> float | None:
+        """Return the seconds to rest before the next attempt, or None when this was the last."""
+        if task.retry_policy is None or self._halted or attempt.given_up:
+            return None
+        try:
+            return task.retry_policy.decide(outcome, attempt.number)
+        except Exception:  # an exception type of the user's whose metaclass cannot answer
+            _log.exception("the retry policy of %s failed", task)
+            return None
+
+    def _rested(self, name: str) -> None:
+        self._due.append(name)
+        if not self._in_turn:
+            self._turn()
+
+    def _result(self, item: _Item, attempt: Attempt, outcome: Outcome) -> TaskResult:
+        return task_result(
+            outcome,
+            attempt.name,
+            attempts=attempt.number,
+            started=max(attempt.started, self._loop.time() - outcome.seconds) - self._began,
+            notes=attempt.notes,
+            history=item.history,
+        )
+
+    def _fail(self, item: _Item, outcome: Outcome, result: TaskResult | None = None) -> None:
+        """Note that a task has failed for good, and what that means for the others."""
+        name = item.task.name
+        result = result or task_result(outcome, name, started=self._loop.time() - self._began)
+        skipped = self._plan.fail(name)
+        self._note(item, outcome, result)
+        self._skip(skipped, f"skipped because {name!r} failed")
+        if self._options.fail_fast and not self._halted:
+            last = (result.error or "").rstrip().rpartition("\n")[2]
+            self._error = TaskFailedError(f"{item.task} failed ({result.ending.value}): {last}", result=result)
+            self._halt(f"{name!r} failed, and fail_fast is set")
+
+    def _skip(self, names: Collection[str], reason: str) -> None:
+        outcome = Outcome(Ending.SKIPPED, reason=f"{reason}\n", return_code=1)
+        for name in names:
+            self._note(self._items[name], outcome, task_result(outcome, name, attempts=0))
+
+    def _note(self, item: _Item, outcome: Outcome, result: TaskResult) -> None:
+        self.results[result.name] = result
+        if self._teller is not None:
+            self._teller.ended(item.index, outcome, result)
+
+    # Stopping
+
+    def _overdue(self, attempt: Attempt, seconds: float) -> None:
+        """Stop a coroutine whose time limit has passed; the pool sees to its own."""
+        if not attempt.over and attempt.verdict is None:
+            attempt.verdict = Verdict(Ending.TIMED_OUT, f"its time limit passed ({seconds:g} s)")
+            self._routes.loop.stop(attempt)
+            self._bound(attempt)
+
+    def _expire(self, seconds: float) -> None:
+        """Stop the workflow because its own time limit has passed."""
+        if self._plan.over:
+            if self._teller is not None:
+                self._teller.close()  # all is done but the callback's own work
+            return
+        if not self._halted:
+            reason = f"the workflow's deadline passed ({seconds:g} s)"
+            self._error = OrchestratorTimeoutError(reason)
+            self._halt(reason)
+            self._turn()
+
+    def _halt(self, reason: str) -> None:
+        """Start nothing more and stop what runs. Every attempt under way ends in bounded time."""
+        if self._halted:
+            return
+        self._halted = reason
+        self._skip(self._plan.give_up(), f"skipped because {reason}")
+        self._due.clear()
+        for name, rest in list(self._resting.items()):
+            rest.cancel()
+            item = self._items[name]
+            last = item.history[-1]
+            item.history = item.history[:-1]
+            last.notes += (f"no further attempt was made, because {reason}",)
+            self._fail(item, Outcome(last.ending, reason=f"{last.error}\n", return_code=last.return_code), last)
+        self._resting.clear()
+        for attempt in self._running:
+            if not attempt.over:
+                attempt.verdict = attempt.verdict or Verdict(Ending.CANCELLED, f"stopped because {reason}")
+                self._bound(attempt)
+        self._stop_running()
+
+    def _stop_running(self) -> None:
+        for lane in self._routes.lanes:
+            attempts = [attempt for attempt in self._running if attempt.lane is lane and not attempt.over]
+            if attempts:
+                lane.stop_all(attempts)
+
+    def _bound(self, attempt: Attempt) -> None:
+        """See to it that an attempt that was asked to stop ends in bounded time, whether it stops or not."""
+        timer = self._timers.pop(attempt, None)
+        if timer is not None:
+            timer.cancel()
+        patience = attempt.task.grace + attempt.lane.leeway
+        self._timers[attempt] = self._loop.call_later(patience, self._give_up, attempt)
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """End an attempt that did not stop; what it left running cannot be helped, so it is said."""
+        if attempt.over:
+            return
+        verdict = attempt.verdict
+        assert verdict is not None
+        _log.warning("%s was given up: %s", attempt.task, attempt.lane.remains)
+        attempt.notes += (attempt.lane.remains,)
+        attempt.given_up = True
+        attempt.lane.give_up(attempt)
+        outcome = verdict.outcome(f"{attempt.lane.remains}; ", self._loop.time() - attempt.started)
+        self._ended([(attempt, outcome)])
+
+    def _close(self, *, orderly: bool) -> None:
+        """Let go of everything. Not `orderly`: the loop itself is ending, and nothing can be waited for."""
+        for timer in (*self._timers.values(), *self._resting.values()):
+            timer.cancel()
+        if self._teller is not None:
+            self._teller.close()
+        if not orderly:
+            with contextlib.suppress(RuntimeError):  # the loop was closed over us: its coroutines are dead already
+                self._stop_running()
+        self._routes.close(orderly=orderly)

@@ -1,0 +1,143 @@
+"""PoolLane: attempts in worker processes, with limits, captured output and accounts.
+
+One group of the pool for each kind of limits, so that short tasks can travel together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from orchestrator.exceptions import ConcurrencyError, UnsendableError
+from orchestrator.limits import Limits
+from orchestrator.outcome import Ending, Outcome
+from orchestrator.pool.job import Group, Job
+from orchestrator.pool.payload import Packer
+from orchestrator.pool.pool import Pool
+from orchestrator.pool.shared import borrowed
+from orchestrator.workflow.calls import failure, run_coroutine
+from orchestrator.workflow.lanes import Attempt, Begun, Ended, News
+
+Take = Callable[[list[tuple[Job, Outcome]]], None]
+
+
+class Sent:
+    """A value as a worker pickled it: sent on to another worker in the same bytes, and rebuilt there."""
+
+    __slots__ = ("_pickled",)
+
+    def __init__(self, pickled: bytes) -> None:
+        self._pickled = pickled
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        return pickle.loads, (self._pickled,)
+
+
+class PoolLane:
+    """Attempts in a pool: one that was given, or the shared one with this many workers (None: the default)."""
+
+    remains = "its worker does not end"
+    leeway = 10.0
+    pickles = True
+
+    def __init__(self, ended: Ended, begun: Begun | None, pool: Pool | None, max_workers: int | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = ended
+        self._begun = begun
+        self.tells_begun = begun is not None
+        self._lent = contextlib.ExitStack()
+        self._pool = pool or self._lent.enter_context(borrowed(max_workers))
+        self._groups: dict[Limits, _Attempts] = {}
+        self._batch: list[Job] = []
+        self._flying: set[Job] = set()
+
+    def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Pickle the call; `flush` queues it."""
+        task = attempt.task
+        limits = task.limits
+        group = self._groups.get(limits)
+        if group is None:
+            group = self._groups[limits] = _Attempts(self._loop, limits, self._take, self._begun)
+        action = functools.partial(run_coroutine, task.action) if task.is_coroutine else task.action
+        try:
+            function, pickled = group.packer.pack(functools.partial(action, *args, **kwargs))
+        except UnsendableError as error:
+            advice = '; define it at the top level of a module, or run it with executor="thread"'
+            if limits.seconds or limits.memory:
+                advice += " and without limits"
+            reason = f"it cannot be sent to a worker process: {error}{advice}\n"
+            outcome = Outcome(Ending.UNSENDABLE, reason=reason, exception=error, return_code=1)
+            self._ended([(attempt, outcome)])
+            return
+        attempt.handle = Job(group, attempt, attempt.name, pickled, function)
+        self._batch.append(attempt.handle)
+
+    def flush(self) -> None:
+        """Queue what was begun, in one go."""
+        batch, self._batch = self._batch, []
+        if not batch:
+            return
+        try:
+            self._flying.update(batch)
+            self._pool.dispatch(batch)
+        except (ConcurrencyError, RuntimeError) as error:  # no worker can be started, the pool is full or shut down
+            self._flying.difference_update(batch)
+            self._ended([(job.key, failure(error)) for job in batch])
+
+    def stop_all(self, attempts: Sequence[Attempt]) -> None:
+        """Take back those that wait; have the others interrupted, and killed after their grace period."""
+        for group in self._groups.values():
+            waiting = self._pool.withdraw(group)
+            self._take(
+                [(job, Outcome(Ending.CANCELLED, reason="it had not started\n", return_code=130)) for job in waiting]
+            )
+        self._pool.cancel_jobs(self._flying)
+
+    def _take(self, ended: list[tuple[Job, Outcome]]) -> None:
+        news: list[News] = []
+        for job, outcome in ended:
+            self._flying.discard(job)
+            if outcome.ending is Ending.SKIPPED and outcome.exception is not None:  # no worker can be started
+                outcome = outcome._replace(ending=Ending.RAISED)
+            attempt: Attempt = job.key
+            if not attempt.over:
+                news.append((attempt, outcome))
+        self._ended(news)
+
+    def give_up(self, attempt: Attempt) -> None:
+        """Leave it to the pool."""
+
+    def close(self, *, orderly: bool) -> None:
+        """Return the pool."""
+        self._lent.close()
+
+
+class _Attempts(Group):
+    """The attempts with the same limits. Slot threads tell it what happens; it tells the event loop."""
+
+    keeps_pickles = True
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, take: Take, begun: Begun | None) -> None:
+        super().__init__()
+        self.limits = limits
+        self.wants_start = begun is not None
+        self.packer = Packer(self.share)
+        self._loop = loop
+        self._take = take
+        self._begun = begun
+
+    def begun(self, job: Job, pid: int) -> None:
+        if self._begun is not None:
+            attempt: Attempt = job.key
+            self._tell(self._begun, attempt, pid)
+
+    def deliver_all(self, ended: list[tuple[Job, Outcome]]) -> None:
+        self._tell(self._take, ended)
+
+    def _tell(self, hear: Callable[..., None], *news: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed over the workflow: nobody listens
+            self._loop.call_soon_threadsafe(hear, *news)

@@ -1,0 +1,237 @@
+"""Lanes: where attempts are carried out. In the event loop, or in an executor; `in_pool.py` has the third.
+
+A lane begins attempts, and asks one to stop. It tells the engine, in the event loop's thread, that an attempt
+has ended, once: unless the engine has given it up (`Attempt.over`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple, Protocol
+
+from orchestrator.outcome import CANCELLED_CODE, TIMED_OUT_CODE, Ending, Outcome
+from orchestrator.workflow.calls import call, call_coroutine, failure
+from orchestrator.workflow.model import Task
+
+CODES = {Ending.TIMED_OUT: TIMED_OUT_CODE, Ending.CANCELLED: CANCELLED_CODE}
+
+
+class Verdict(NamedTuple):
+    """Why an attempt has to stop: how it ends, and the sentence the caller reads."""
+
+    ending: Ending
+    reason: str
+
+    def outcome(self, detail: str = "", seconds: float = 0.0) -> Outcome:
+        """Return the outcome of an attempt that was stopped and left nothing else to tell."""
+        return Outcome(self.ending, reason=f"{detail}{self.reason}\n", return_code=CODES[self.ending], seconds=seconds)
+
+
+class Attempt:
+    """One attempt at a task, under way."""
+
+    __slots__ = ("given_up", "handle", "lane", "name", "notes", "number", "over", "started", "task", "verdict")
+
+    def __init__(self, name: str, task: Task, number: int, lane: Lane, started: float) -> None:
+        self.name = name
+        self.task = task
+        self.number = number
+        self.lane = lane
+        self.started = started
+        self.verdict: Verdict | None = None
+        """Why it must stop. Written once, by the engine, before the lane is asked to stop it."""
+        self.over = False
+        """Whether it has ended for the engine, which then hears no more of it."""
+        self.given_up = False
+        """Whether it ended for the engine only: it would not stop."""
+        self.notes: tuple[str, ...] = ()
+        self.handle: Any = None
+        """What the lane stops it by."""
+
+
+News = tuple[Attempt, Outcome]
+Ended = Callable[[Sequence[News]], None]
+Begun = Callable[[Attempt, int], None]
+
+
+class Lane(Protocol):
+    """One way to carry out attempts."""
+
+    remains: str
+    """What may still be running when an attempt was given up, as its result says."""
+    leeway: float
+    """Seconds, on top of the task's grace period, in which an attempt that was asked to stop is waited for."""
+    pickles: bool
+    """Whether arguments go through the pool's pickles, so that a value may be sent on as it came."""
+    tells_begun: bool
+    """Whether it will tell when an attempt begins, which may be later than it is handed over."""
+
+    def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Begin an attempt. Raises nothing that is the user's: that is an outcome."""
+
+    def stop_all(self, attempts: Sequence[Attempt]) -> None:
+        """Ask the attempts under way to stop, all of this lane's; each will end soon, or be given up."""
+
+    def give_up(self, attempt: Attempt) -> None:
+        """Forget an attempt that did not stop."""
+
+    def close(self, *, orderly: bool) -> None:
+        """Let go of what the lane holds. Not `orderly`, attempts may be under way, and are not waited for."""
+
+
+class LoopLane:
+    """Coroutines, as asyncio tasks of the running loop."""
+
+    remains = "its coroutine refuses to be cancelled and may still run"
+    leeway = 0.0
+    pickles = tells_begun = False
+
+    def __init__(self, ended: Ended) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = ended
+
+    def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Create the asyncio task."""
+        self._follow(attempt, attempt.task.action, args, kwargs)
+
+    def go_on(self, attempt: Attempt, awaitable: Awaitable[Any]) -> None:
+        """Await what a plain callable has returned: `lambda: fetch(url)` is no coroutine function, but means one."""
+        attempt.lane = self
+
+        async def wait() -> Any:
+            return await awaitable
+
+        self._follow(attempt, wait, (), {})
+
+    def _follow(
+        self, attempt: Attempt, action: Callable[..., Awaitable[Any]], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        blocked = functools.partial(_note_block, attempt)
+        task = self._loop.create_task(call_coroutine(action, args, kwargs, blocked, self._loop.time), name=attempt.name)
+        attempt.handle = task
+        task.add_done_callback(functools.partial(self._done, attempt))
+
+    def _done(self, attempt: Attempt, task: asyncio.Task[Outcome]) -> None:
+        if attempt.over:
+            return
+        verdict = attempt.verdict
+        if task.cancelled():
+            outcome = verdict.outcome() if verdict else _self_cancelled()
+        elif (error := task.exception()) is not None:  # Ctrl-C, on its way through the loop
+            outcome = failure(error)
+        else:
+            outcome = task.result()
+            if verdict is not None:  # it was told, and did as it pleased
+                outcome = verdict.outcome(f"{outcome.reason}it went on after it was cancelled; ", outcome.seconds)
+        self._ended(((attempt, outcome),))
+
+    def stop_all(self, attempts: Sequence[Attempt]) -> None:
+        """Cancel the coroutines."""
+        for attempt in attempts:
+            self.stop(attempt)
+
+    def stop(self, attempt: Attempt) -> None:
+        """Cancel one coroutine; one that is just done keeps its result."""
+        if not attempt.handle.cancel():
+            attempt.verdict = None
+
+    def give_up(self, attempt: Attempt) -> None:
+        """Leave the coroutine to the loop, which cancels it again when it closes."""
+
+    def close(self, *, orderly: bool) -> None:
+        """Do nothing: nothing is held."""
+
+
+class ExecutorLane:
+    """Plain callables, in an executor, through `loop.run_in_executor`.
+
+    With `own`, the executor's threads are the workflow's: each attempt is measured where it runs, sees the
+    context variables of whoever executes the workflow (as `asyncio.to_thread` has it), and raises nothing.
+    """
+
+    leeway = 0.0
+    pickles = tells_begun = False
+
+    def __init__(self, ended: Ended, executor: Executor, *, own: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = ended
+        self._executor = _Recorder(executor)
+        self._own = own
+        self._given_up = False
+        self.remains = "its thread cannot be stopped and may still run" if own else "its executor may still run it"
+
+    def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Submit the call."""
+        action = attempt.task.action
+        if self._own:
+            work: Callable[[], Any] = functools.partial(contextvars.copy_context().run, call, action, args, kwargs)
+        else:
+            work = functools.partial(action, *args, **kwargs)
+        try:
+            waiting = self._loop.run_in_executor(self._executor, work)
+        except Exception as error:  # it was shut down, it is broken, no thread can be started
+            self._ended(((attempt, failure(error)),))
+            return
+        attempt.handle = waiting, self._executor.last
+        waiting.add_done_callback(functools.partial(self._done, attempt))
+
+    def _done(self, attempt: Attempt, waiting: asyncio.Future[Any]) -> None:
+        if attempt.over:
+            return
+        if waiting.cancelled():
+            verdict = attempt.verdict or Verdict(Ending.CANCELLED, "its executor cancelled it")
+            outcome = verdict.outcome("it had not started: ")
+        elif (error := waiting.exception()) is not None:
+            outcome = failure(error, self._loop.time() - attempt.started)
+        elif self._own:
+            outcome = waiting.result()
+        else:
+            outcome = Outcome(Ending.OK, waiting.result(), seconds=self._loop.time() - attempt.started)
+        self._ended(((attempt, outcome),))
+
+    def stop_all(self, attempts: Sequence[Attempt]) -> None:
+        """Cancel the calls that have not started; those that have may come to their own end."""
+        for attempt in attempts:
+            attempt.handle[1].cancel()
+
+    def give_up(self, attempt: Attempt) -> None:
+        """Hear no more of a call."""
+        attempt.handle[0].cancel()
+        self._given_up = True
+
+    def close(self, *, orderly: bool) -> None:
+        """Let our own threads go; another's executor is left alone."""
+        if self._own:
+            self._executor.shutdown(wait=orderly and not self._given_up, cancel_futures=True)
+
+
+class _Recorder(Executor):
+    """Pass submissions on, and remember the last one's future, which `run_in_executor` keeps to itself.
+
+    That future says for certain whether a call has started: cancelling the loop's own does not.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.last: Future[Any] | None = None
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.last = self._executor.submit(fn, *args, **kwargs)
+        return self.last
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def _note_block(attempt: Attempt, seconds: float) -> None:
+    attempt.notes += (
+        f"it kept the event loop from everything else for {seconds:.1f} s: await, or give it executor='process'",
+    )
+
+
+def _self_cancelled() -> Outcome:
+    return Outcome(Ending.RAISED, reason="the coroutine was cancelled, and not by the workflow\n", return_code=1)

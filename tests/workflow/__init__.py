@@ -1,0 +1,1 @@
+"""The workflow: its plan, its engine, its pictures."""
