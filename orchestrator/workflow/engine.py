@@ -43,7 +43,7 @@ _TURN = 256
 class _Item:
     """A task on its way through one execution."""
 
-    __slots__ = ("history", "index", "pickled", "sent_on", "task", "uses")
+    __slots__ = ("history", "index", "pickled", "result", "sent_on", "task", "uses")
 
     def __init__(self, index: int, task: Task) -> None:
         self.index = index
@@ -53,6 +53,7 @@ class _Item:
         self.sent_on = False
         """Whether another task takes its value to a worker process."""
         self.pickled: bytes | None = None
+        self.result: TaskResult | None = None
 
 
 class Execution:
@@ -75,7 +76,7 @@ class Execution:
                 for name in item.uses:
                     self._items[name].sent_on = True
         self.results: dict[str, TaskResult] = {}
-        """What has ended so far, in the order in which it did."""
+        """What has ended so far, in the order in which it did; conditions see this dict itself."""
         self._teller = Teller(callback, options.on_event) if callback or options.on_event else None
         self._running: set[Attempt] = set()
         self._timers: dict[Attempt, asyncio.TimerHandle] = {}
@@ -116,7 +117,7 @@ class Execution:
             self._close(orderly=orderly)
         if cancelled is not None:
             raise cancelled
-        results = {name: self.results[name] for name in self._items}
+        results = {name: item.result for name, item in self._items.items() if item.result is not None}
         if self._error is not None:
             self._error.results = results
             raise self._error
@@ -230,7 +231,8 @@ class Execution:
                 from orchestrator.workflow.in_pool import Sent
 
                 return Sent(producer.pickled)
-            return self.results[name].value
+            assert producer.result is not None
+            return producer.result.value
 
         task = item.task
         args = [filled(value, value_of) for value in task.args]
@@ -325,7 +327,7 @@ class Execution:
             self._note(self._items[name], outcome, task_result(outcome, name, attempts=0))
 
     def _note(self, item: _Item, outcome: Outcome, result: TaskResult) -> None:
-        self.results[result.name] = result
+        item.result = self.results[result.name] = result
         if self._teller is not None:
             self._teller.ended(item.index, outcome, result)
 

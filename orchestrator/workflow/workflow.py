@@ -206,7 +206,7 @@ class Workflow:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.execute(progress_callback))
-        raise RuntimeError(
-            "Workflow.run() needs a thread without a running event loop; here, use: await workflow.execute()"
-        )
+            pass
+        else:
+            raise RuntimeError("Workflow.run() starts an event loop, and one runs here: use `await workflow.execute()`")
+        return asyncio.run(self.execute(progress_callback))
