@@ -378,7 +378,7 @@ def test_an_action_that_returns_an_unsuccessful_execution_result_has_failed() ->
 
 def test_unwrap_gives_the_value_or_raises_what_happened() -> None:
     flow = Workflow(
-        tasks=[Task("a", lambda: 1), Task("b", lambda: os.environ["no such name"]), Task("c", int, dependencies={"b"})]
+        tasks=[Task("a", lambda: 1), Task("b", lambda: os.environ["NO SUCH NAME"]), Task("c", int, dependencies={"b"})]
     )
     results = flow.run()
     assert results["a"].unwrap() == 1
