@@ -6,9 +6,11 @@ import rows_faults
 import rows_footprint
 import rows_scripts
 import rows_throughput
+import rows_workflow
 
 ROWS = tuple(
     sorted(
-        rows_throughput.ROWS + rows_faults.ROWS + rows_scripts.ROWS + rows_footprint.ROWS, key=lambda row: row.number
+        rows_throughput.ROWS + rows_faults.ROWS + rows_scripts.ROWS + rows_footprint.ROWS + rows_workflow.ROWS,
+        key=lambda row: row.number,
     )
 )

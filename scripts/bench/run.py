@@ -17,7 +17,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contenders import MODULES
 from every_row import ROWS
 from measure import Tally, measure
 from rows import OURS, Row
@@ -78,7 +77,7 @@ def _notes(measured: Sequence[tuple[Row, Sequence[Tally]]], rounds: int, quick: 
     """Say on what it was measured, with which versions, and what was left out."""
     entries = [tally.entry for _, tallies in measured for tally in tallies]
     missing = sorted({entry.name for entry in entries if entry.missing})
-    modules = sorted({module for module in MODULES.values() if module} | {"psutil"})
+    modules = sorted({entry.module for entry in entries if entry.module and not entry.missing} | {"psutil"})
     notes = [
         f"{os.cpu_count()} cores, {platform.python_implementation()} {platform.python_version()}, "
         f"{platform.system()} on {platform.machine()}. Two workers everywhere; rounds: {rounds}, in rotating order.",
