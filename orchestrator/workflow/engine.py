@@ -2,9 +2,8 @@
 
 One Execution is one call of `Workflow.execute`. All of it happens in the event loop's thread, in turns: a lane tells
 that attempts have ended, or a timer that a rest is over, and the turn settles what that means and starts what may
-start now. Whatever ends a run early (a deadline, a failure
-that `fail_fast` does not bear, a cancelled caller) goes through `_halt`; every attempt then ends in bounded time, and
-`run` waits for that.
+start now. Whatever ends a run early (its deadline, a failure with `fail_fast`, a cancelled caller) goes through
+`_halt`; every attempt then ends in bounded time, and `run` waits for that.
 """
 
 from __future__ import annotations
@@ -21,16 +20,10 @@ from orchestrator.exceptions import OrchestratorTimeoutError, TaskFailedError
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.results import ExecutionResult
 from orchestrator.workflow.calls import call, failure
+from orchestrator.workflow.item import Item
 from orchestrator.workflow.lanes import Attempt, ExecutorLane, LoopLane, News, Verdict
-from orchestrator.workflow.model import (
-    ALL_RESULTS,
-    Task,
-    TaskResult,
-    outcome_of_result,
-    task_result,
-)
+from orchestrator.workflow.model import Task, TaskResult, outcome_of_result, task_result
 from orchestrator.workflow.plan import Plan
-from orchestrator.workflow.references import filled, names_in
 from orchestrator.workflow.routes import Options, Routes
 from orchestrator.workflow.telling import ProgressCallback, Teller
 
@@ -38,22 +31,6 @@ _log = logging.getLogger(__name__)
 
 _TURN = 256
 """Attempts begun at a time: then the loop goes round, so that it serves others and short tasks end meanwhile."""
-
-
-class _Item:
-    """A task on its way through one execution."""
-
-    __slots__ = ("history", "index", "pickled", "result", "sent_on", "task", "uses")
-
-    def __init__(self, index: int, task: Task) -> None:
-        self.index = index
-        self.task = task
-        self.uses = names_in(task.args, task.kwargs)
-        self.history: tuple[TaskResult, ...] = ()
-        self.sent_on = False
-        """Whether another task takes its value to a worker process."""
-        self.pickled: bytes | None = None
-        self.result: TaskResult | None = None
 
 
 class Execution:
@@ -69,12 +46,13 @@ class Execution:
         self._loop = asyncio.get_running_loop()
         self._plan = Plan(needs)
         self._options = options
-        self._items = {name: _Item(index, task) for index, (name, task) in enumerate(tasks.items())}
+        self._items = {name: Item(index, task) for index, (name, task) in enumerate(tasks.items())}
         self._routes = Routes(options, self._ended, self._begun if options.on_event is not None else None)
         for item in self._items.values():
-            if item.uses and self._routes.to_worker(item.task):
+            if item.uses:
+                to_worker = self._routes.to_worker(item.task)
                 for name in item.uses:
-                    self._items[name].sent_on = True
+                    self._items[name].wanted_by(to_worker=to_worker)
         self.results: dict[str, TaskResult] = {}
         """What has ended so far, in the order in which it did; conditions see this dict itself."""
         self._teller = Teller(callback, options.on_event) if callback or options.on_event else None
@@ -84,6 +62,7 @@ class Execution:
         self._due: deque[str] = deque()  # tasks whose rest is over
         self._inbox: deque[News] = deque()
         self._bell: asyncio.Future[None] = self._loop.create_future()
+        self._mistake: Exception | None = None
         self._in_turn = self._turn_due = False
         self._halted = ""
         self._error: OrchestratorTimeoutError | TaskFailedError | None = None
@@ -100,14 +79,16 @@ class Execution:
         orderly = False
         try:
             self._turn()
-            while not self._plan.over:
-                self._bell = self._loop.create_future()
+            while not self._plan.over and self._mistake is None:
                 try:
                     await self._bell  # rung by the turn in which the last task ends, or which goes wrong
                 except asyncio.CancelledError as error:  # again and again, if the caller insists: stopping is bounded
                     cancelled = error
+                    self._bell = self._loop.create_future()
                     self._halt("the workflow was cancelled")
                     self._turn()
+            if self._mistake is not None:
+                raise self._mistake
             orderly = True
             if self._teller is not None:
                 await self._teller.finish()
@@ -143,14 +124,12 @@ class Execution:
                 self._start_some()
                 if not self._inbox:
                     break
-            if self._plan.over and not self._bell.done():
-                self._bell.set_result(None)
-        except Exception as error:  # our own mistake: raised by `run`, where a callback of the loop would hide it
-            if self._bell.done():
-                raise
-            self._bell.set_exception(error)
+        except Exception as error:  # a mistake of ours: `run` raises it, where the loop would only log it
+            self._mistake = error
         finally:
             self._in_turn = False
+        if (self._plan.over or self._mistake is not None) and not self._bell.done():
+            self._bell.set_result(None)
 
     def _next_turn(self) -> None:
         self._turn_due = False
@@ -175,7 +154,7 @@ class Execution:
             self._loop.call_soon(self._next_turn)
         self._routes.flush()
 
-    def _start(self, item: _Item) -> None:
+    def _start(self, item: Item) -> None:
         task = item.task
         name = task.name
         resting = self._resting.pop(name, None)
@@ -186,13 +165,12 @@ class Execution:
         attempt = Attempt(name, task, len(item.history) + 1, lane, self._loop.time())
         self._running.add(attempt)
         if self._teller is not None:
-            told_later = lane.tells_begun
-            self._teller.running(item.index, name, attempt.number, None if told_later else os.getpid())
+            self._teller.running(item.index, name, attempt.number, None if lane.tells_begun else os.getpid())
         args: Sequence[Any] = task.args
         kwargs: Mapping[str, Any] = task.kwargs
         if item.uses or task.wants_all_results:
             try:
-                args, kwargs = self._arguments(item, to_worker=lane.pickles)
+                args, kwargs = item.arguments(self._items, self.results, to_worker=lane.pickles)
             except Exception as error:  # nested too deep, or a container of the user's that cannot be copied
                 self._ended([(attempt, failure(error))])
                 return
@@ -202,7 +180,7 @@ class Execution:
             if limits.seconds is not None:
                 self._timers[attempt] = self._loop.call_later(limits.seconds, self._overdue, attempt, limits.seconds)
 
-    def _condition_holds(self, item: _Item) -> bool:
+    def _condition_holds(self, item: Item) -> bool:
         """Ask a task's condition; settle the task if it says no or raises."""
         name = item.task.name
         assert item.task.condition is not None
@@ -221,25 +199,6 @@ class Execution:
             self._teller.running(item.index, name, 1, os.getpid())
         self._fail(item, outcome._replace(reason=f"its condition raised\n{outcome.reason}"))
         return False
-
-    def _arguments(self, item: _Item, *, to_worker: bool) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments with the values of other tasks in their places."""
-
-        def value_of(name: str) -> Any:
-            producer = self._items[name]
-            if to_worker and producer.pickled is not None:
-                from orchestrator.workflow.in_pool import Sent
-
-                return Sent(producer.pickled)
-            assert producer.result is not None
-            return producer.result.value
-
-        task = item.task
-        args = [filled(value, value_of) for value in task.args]
-        kwargs = {key: filled(value, value_of) for key, value in task.kwargs.items()}
-        if task.wants_all_results and ALL_RESULTS not in kwargs:
-            kwargs[ALL_RESULTS] = dict(self.results)
-        return args, kwargs
 
     # Ends
 
@@ -265,8 +224,7 @@ class Execution:
         self._running.discard(attempt)
         item = self._items[attempt.name]
         if outcome.ending is Ending.OK:
-            if item.sent_on:
-                item.pickled = outcome.pickled
+            item.keep(outcome.pickled)
             self._plan.complete(attempt.name)
             self._note(item, outcome, self._result(item, attempt, outcome))
             return
@@ -299,7 +257,7 @@ class Execution:
         if not self._in_turn:
             self._turn()
 
-    def _result(self, item: _Item, attempt: Attempt, outcome: Outcome) -> TaskResult:
+    def _result(self, item: Item, attempt: Attempt, outcome: Outcome) -> TaskResult:
         return task_result(
             outcome,
             attempt.name,
@@ -309,7 +267,7 @@ class Execution:
             history=item.history,
         )
 
-    def _fail(self, item: _Item, outcome: Outcome, result: TaskResult | None = None) -> None:
+    def _fail(self, item: Item, outcome: Outcome, result: TaskResult | None = None) -> None:
         """Note that a task has failed for good, and what that means for the others."""
         name = item.task.name
         result = result or task_result(outcome, name, started=self._loop.time() - self._began)
@@ -326,8 +284,10 @@ class Execution:
         for name in names:
             self._note(self._items[name], outcome, task_result(outcome, name, attempts=0))
 
-    def _note(self, item: _Item, outcome: Outcome, result: TaskResult) -> None:
+    def _note(self, item: Item, outcome: Outcome, result: TaskResult) -> None:
         item.result = self.results[result.name] = result
+        for name in item.uses:
+            self._items[name].no_longer_wanted()
         if self._teller is not None:
             self._teller.ended(item.index, outcome, result)
 
@@ -375,7 +335,7 @@ class Execution:
 
     def _stop_running(self) -> None:
         for lane in self._routes.lanes:
-            attempts = [attempt for attempt in self._running if attempt.lane is lane and not attempt.over]
+            attempts = [attempt for attempt in self._running if attempt.lane is lane and attempt.under_way]
             if attempts:
                 lane.stop_all(attempts)
 

@@ -90,11 +90,12 @@ class PoolLane:
 
     def stop_all(self, attempts: Sequence[Attempt]) -> None:
         """Take back those that wait; have the others interrupted, and killed after their grace period."""
+        waiting, self._batch = self._batch, []
         for group in self._groups.values():
-            waiting = self._pool.withdraw(group)
-            self._take(
-                [(job, Outcome(Ending.CANCELLED, reason="it had not started\n", return_code=130)) for job in waiting]
-            )
+            waiting += self._pool.withdraw(group)
+        if waiting:
+            not_started = Outcome(Ending.CANCELLED, reason="it had not started\n", return_code=130)
+            self._take([(job, not_started) for job in waiting])
         self._pool.cancel_jobs(self._flying)
 
     def _take(self, ended: list[tuple[Job, Outcome]]) -> None:

@@ -50,7 +50,12 @@ class Attempt:
         """Whether it ended for the engine only: it would not stop."""
         self.notes: tuple[str, ...] = ()
         self.handle: Any = None
-        """What the lane stops it by."""
+        """What the lane stops it by; None until it has begun."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether its lane has it."""
+        return not self.over and self.handle is not None
 
 
 News = tuple[Attempt, Outcome]

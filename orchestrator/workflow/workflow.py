@@ -72,7 +72,7 @@ class Workflow:
             on_event=on_event,
         )
         self._tasks: dict[str, Task] = {}
-        self._execution: Execution | None = None
+        self._results: dict[str, TaskResult] = {}  # of the present or the last execution, which fills it
         self._executing = False
         for task in tasks:
             self.add_task(task)
@@ -173,7 +173,7 @@ class Workflow:
     @property
     def results(self) -> dict[str, TaskResult]:
         """What has ended so far in the present or the last execution, in the order in which it did."""
-        return dict(self._execution.results) if self._execution is not None else {}
+        return dict(self._results)
 
     async def execute(self, progress_callback: ProgressCallback | None = None) -> dict[str, TaskResult]:
         """Run every task and return the results by name, in the order in which the tasks were added.
@@ -196,8 +196,9 @@ class Workflow:
             options = options.with_timeout(settings.workflow_timeout())
         self._executing = True
         try:
-            self._execution = Execution(dict(self._tasks), self._needs(), options, progress_callback)
-            return await self._execution.run()
+            execution = Execution(dict(self._tasks), self._needs(), options, progress_callback)
+            self._results = execution.results
+            return await execution.run()
         finally:
             self._executing = False
 

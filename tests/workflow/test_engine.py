@@ -1060,3 +1060,35 @@ def test_logging_is_quiet_when_all_is_well(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.INFO, logger="orchestrator"):
         Workflow(tasks=[Task("a", int), Task("b", lasting(0))]).run()
     assert [record for record in caplog.records if record.name.startswith("orchestrator")] == []
+
+
+def test_a_mistake_of_ours_is_raised_and_never_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be it in the first turn, or in one that a callback of the loop makes."""
+    for flow in (
+        Workflow(tasks=[Task("a", int, condition=lambda _: False)]),
+        Workflow(tasks=[Task("a", lasting(0.01))]),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr("orchestrator.workflow.engine.task_result", lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                flow.run()
+        assert flow.run().keys() == {"a"}
+
+
+def test_a_callback_that_exits_stops_what_runs() -> None:
+    cleaned = []
+
+    async def hang() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cleaned.append(1)
+
+    def callback(name: str, status: TaskStatus, result: TaskResult | None) -> None:
+        if name == "b" and status is TaskStatus.COMPLETED:
+            raise SystemExit(3)
+
+    flow = Workflow(tasks=[Task("a", hang), Task("b", lasting(0.01)), Task("c", hang)])
+    with pytest.raises(SystemExit):
+        flow.run(callback)
+    assert cleaned == [1, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
 import threading
 import time
@@ -26,9 +27,11 @@ from orchestrator import (
     Started,
     Task,
     TaskFailedError,
+    TaskResult,
     Workflow,
     result_of,
 )
+from orchestrator.workflow.item import Item
 from tests import crimes
 from tests.faults.driver import driving
 from tests.faults.street import NOISE_SECONDS, Stopwatch
@@ -399,3 +402,36 @@ def test_thousands_of_small_process_tasks_share_messages_and_keep_their_places()
         found = values(flow.run())
     assert found == {f"t{n}": divmod(n, 7) for n in range(3_000)}
     assert watch.seconds < 30
+
+
+def test_what_a_turn_has_begun_and_not_sent_does_not_start_when_that_turn_halts(tmp_path: Path) -> None:
+    def condition(results: dict[str, TaskResult]) -> bool:
+        raise ValueError("no")
+
+    tasks = [Task("a", (tmp_path / "began").touch, executor="process"), Task("b", int, condition=condition)]
+    flow = Workflow(tasks=tasks, fail_fast=True, max_workers=1)
+    with pytest.raises(TaskFailedError, match="'b' failed"):
+        flow.run()
+    assert flow.results["a"].ending is Ending.CANCELLED
+    assert not (tmp_path / "began").exists()
+
+
+def test_the_bytes_of_a_large_value_are_let_go_when_nobody_wants_them_any_more() -> None:
+    kept: list[int] = []
+
+    async def look() -> None:
+        gc.collect()
+        kept.append(sum(type(thing) is bytes and len(thing) > 4 * MB for thing in _reachable()))
+
+    flow = Workflow(max_workers=1)
+    flow.add_task(Task("big", bytes, args=[5 * MB], executor="process"))
+    flow.add_task(Task("size", len, args=[result_of("big")], executor="process"))
+    flow.add_task(Task("look", look, dependencies={"size"}))
+    assert flow.run()["size"].value == 5 * MB
+    assert kept == [1]  # the value itself
+
+
+def _reachable() -> list[object]:
+    """Return what the items of executions refer to; bytes are no objects that the collector lists."""
+    items = [thing for thing in gc.get_objects() if type(thing) is Item]
+    return [value for item in items for value in (item.result and item.result.value, *gc.get_referents(item))]
