@@ -99,6 +99,7 @@ class Execution:
         if cancelled is not None:
             raise cancelled
         results = {name: item.result for name, item in self._items.items() if item.result is not None}
+        self._items, self.results = {}, {}  # we are in a circle of references, whose collection nobody should wait for
         if self._error is not None:
             self._error.results = results
             raise self._error

@@ -172,8 +172,10 @@ class ExecutorLane:
     def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Submit the call."""
         action = attempt.task.action
+        box: list[Outcome] = []
         if self._own:
-            work: Callable[[], Any] = functools.partial(contextvars.copy_context().run, call, action, args, kwargs)
+            context = contextvars.copy_context()
+            work: Callable[[], Any] = functools.partial(context.run, _call_into, box, action, args, kwargs)
         else:
             work = functools.partial(action, *args, **kwargs)
         try:
@@ -181,7 +183,7 @@ class ExecutorLane:
         except Exception as error:  # it was shut down, it is broken, no thread can be started
             self._ended(((attempt, failure(error)),))
             return
-        attempt.handle = waiting, self._executor.last
+        attempt.handle = waiting, self._executor.last, box
         waiting.add_done_callback(functools.partial(self._done, attempt))
 
     def _done(self, attempt: Attempt, waiting: asyncio.Future[Any]) -> None:
@@ -193,7 +195,7 @@ class ExecutorLane:
         elif (error := waiting.exception()) is not None:
             outcome = failure(error, self._loop.time() - attempt.started)
         elif self._own:
-            outcome = waiting.result()
+            outcome = attempt.handle[2].pop()
         else:
             outcome = Outcome(Ending.OK, waiting.result(), seconds=self._loop.time() - attempt.started)
         self._ended(((attempt, outcome),))
@@ -212,6 +214,14 @@ class ExecutorLane:
         """Let our own threads go; another's executor is left alone."""
         if self._own:
             self._executor.shutdown(wait=orderly and not self._given_up, cancel_futures=True)
+
+
+def _call_into(box: list[Outcome], action: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Call, and leave the outcome in a box.
+
+    The two futures that `run_in_executor` chains refer to each other for ever, and would keep the value in memory.
+    """
+    box.append(call(action, args, kwargs))
 
 
 class _Recorder(Executor):

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NamedTuple
@@ -271,6 +272,33 @@ def test_arguments_that_cannot_be_put_together_fail_only_their_task() -> None:
     results = Workflow(tasks=[Task("one", int), Task("knot", len, args=[knot]), Task("two", int)]).run()
     assert statuses(results) == {"one": "completed", "knot": "failed", "two": "completed"}
     assert "RecursionError" in (results["knot"].error or "")
+
+
+class Weighty:
+    """Something that a weak reference can watch."""
+
+
+def test_results_are_freed_at_once_when_nobody_holds_them() -> None:
+    """P15"""
+    watched: list[weakref.ref[Weighty]] = []
+
+    def make() -> Weighty:
+        weighty = Weighty()
+        watched.append(weakref.ref(weighty))
+        return weighty
+
+    async def make_too() -> Weighty:
+        return make()
+
+    gc.disable()
+    try:
+        flow = Workflow(tasks=[Task("a", make), Task("b", make_too), Task("c", id, args=[result_of("a")])])
+        results = flow.run()
+        assert all(watch() is not None for watch in watched)
+        del results, flow
+        assert [watch() for watch in watched] == [None, None]
+    finally:
+        gc.enable()
 
 
 # Failure
