@@ -101,7 +101,7 @@ class Plan:
         self._open -= 1
         for dependent in node.dependents:
             dependent.missing -= 1
-            if not dependent.missing and dependent.status is PENDING:
+            if not dependent.missing:
                 self._ready.append(dependent)
 
     def retry(self, name: str) -> None:

@@ -728,6 +728,30 @@ def test_the_workflows_own_deadline_stops_everything_and_all_results_are_in_the_
     assert flow.results == error.results
 
 
+@pytest.mark.parametrize("most", [None, 1])
+def test_a_task_whose_rest_ends_while_the_workflow_is_being_stopped_is_not_started_again(most: int | None) -> None:
+    """Whether its rest ends during the stop, or had ended before, and it waited for a place."""
+
+    async def slow_to_stop() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.9)
+
+    flaky = Flaky(9)
+    rests = Task("rests", flaky, retry_policy=RetryPolicy(max_attempts=9, initial_delay=5.5 if most is None else 1))
+    flow = Workflow(tasks=[rests, Task("slow", slow_to_stop)], timeout=5, max_concurrency=most)
+
+    async def main() -> OrchestratorTimeoutError:
+        with pytest.raises(OrchestratorTimeoutError) as caught:
+            await flow.execute()
+        return caught.value
+
+    error, seconds = steered(main)
+    assert (flaky.calls, seconds) == (1, 5.9)
+    assert error.results["rests"].attempts == 1
+
+
 def test_the_deadline_comes_from_the_environment_unless_the_workflow_has_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
