@@ -58,6 +58,20 @@ def lasting(seconds: float, value: Any = None, error: BaseException | None = Non
     return act
 
 
+def hanging(cleaned: list[int], seconds: float = 0.0) -> Callable[[], Any]:
+    """Return a coroutine function that waits to be cancelled, and then takes so long to clean up."""
+
+    async def hang() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            if seconds:
+                await asyncio.sleep(seconds)
+            cleaned.append(1)
+
+    return hang
+
+
 class Flaky:
     """Make coroutine functions that fail the first so many times."""
 
@@ -621,15 +635,8 @@ def test_a_listener_that_raises_is_logged_and_changes_nothing(caplog: pytest.Log
 
 
 def test_a_coroutine_past_its_timeout_is_cancelled_and_may_be_tried_again() -> None:
-    cleaned = []
-
-    async def hang() -> None:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            await asyncio.sleep(0.5)
-            cleaned.append(1)
-
+    cleaned: list[int] = []
+    hang = hanging(cleaned, 0.5)
     policy = RetryPolicy(max_attempts=2, initial_delay=1)
     results, seconds = run_steered(Workflow(tasks=[Task("t", hang, timeout=3, retry_policy=policy)]))
     assert results["t"].ending is Ending.TIMED_OUT
@@ -690,14 +697,8 @@ def test_a_coroutine_that_will_not_be_cancelled_is_given_up_after_its_grace_and_
 
 
 def test_the_workflows_own_deadline_stops_everything_and_all_results_are_in_the_error() -> None:
-    cleaned = []
-
-    async def hang() -> None:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            cleaned.append(1)
-
+    cleaned: list[int] = []
+    hang = hanging(cleaned)
     policy = RetryPolicy(max_attempts=9, initial_delay=100)
     flow = Workflow(
         tasks=[
@@ -731,16 +732,9 @@ def test_the_workflows_own_deadline_stops_everything_and_all_results_are_in_the_
 @pytest.mark.parametrize("most", [None, 1])
 def test_a_task_whose_rest_ends_while_the_workflow_is_being_stopped_is_not_started_again(most: int | None) -> None:
     """Whether its rest ends during the stop, or had ended before, and it waited for a place."""
-
-    async def slow_to_stop() -> None:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            await asyncio.sleep(0.9)
-
     flaky = Flaky(9)
     rests = Task("rests", flaky, retry_policy=RetryPolicy(max_attempts=9, initial_delay=5.5 if most is None else 1))
-    flow = Workflow(tasks=[rests, Task("slow", slow_to_stop)], timeout=5, max_concurrency=most)
+    flow = Workflow(tasks=[rests, Task("slow", hanging([], 0.9))], timeout=5, max_concurrency=most)
 
     async def main() -> OrchestratorTimeoutError:
         with pytest.raises(OrchestratorTimeoutError) as caught:
@@ -797,15 +791,8 @@ def test_fail_fast_cancels_the_rest_and_raises_with_all_results() -> None:
 
 def test_a_cancelled_execute_cancels_its_coroutines_first_and_every_task_is_final() -> None:
     """G4"""
-    cleaned = []
-
-    async def hang() -> None:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            await asyncio.sleep(0.5)
-            cleaned.append(1)
-
+    cleaned: list[int] = []
+    hang = hanging(cleaned, 0.5)
     flow = Workflow(
         tasks=[
             Task("hangs", hang),
@@ -828,15 +815,8 @@ def test_a_cancelled_execute_cancels_its_coroutines_first_and_every_task_is_fina
 
 def test_cancelling_again_and_again_only_hurries() -> None:
     """S2"""
-    cleaned = []
-
-    async def hang() -> None:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            await asyncio.sleep(0.5)
-            cleaned.append(1)
-
+    cleaned: list[int] = []
+    hang = hanging(cleaned, 0.5)
     flow = Workflow(tasks=[Task("hangs", hang)])
 
     async def main() -> None:
@@ -1128,13 +1108,8 @@ def test_a_mistake_of_ours_is_raised_and_never_a_hang(monkeypatch: pytest.Monkey
 
 
 def test_a_callback_that_exits_stops_what_runs() -> None:
-    cleaned = []
-
-    async def hang() -> None:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            cleaned.append(1)
+    cleaned: list[int] = []
+    hang = hanging(cleaned)
 
     def callback(name: str, status: TaskStatus, result: TaskResult | None) -> None:
         if name == "b" and status is TaskStatus.COMPLETED:
