@@ -937,12 +937,14 @@ def test_a_thread_that_does_not_end_is_given_up_and_said_to_be_running(caplog: p
     assert "given up" in caplog.text
 
 
-def test_a_thread_that_ends_within_its_grace_keeps_its_result() -> None:
-    started = threading.Event()
+def test_a_thread_that_ends_within_its_grace_keeps_its_own_end() -> None:
+    started = threading.Barrier(3, timeout=20)
 
-    def quick() -> str:
-        started.set()
+    def act(error: Exception | None) -> str:
+        started.wait()
         crimes.spin_for(0.2)
+        if error is not None:
+            raise error
         return "v"
 
     async def main() -> None:
@@ -952,9 +954,12 @@ def test_a_thread_that_ends_within_its_grace_keeps_its_result() -> None:
         with pytest.raises(asyncio.CancelledError):
             await execution
 
-    flow = Workflow(tasks=[Task("a", quick, grace=10)])
+    tasks = [Task("a", act, args=[None], grace=20), Task("b", act, args=[ValueError("its own")], grace=20)]
+    flow = Workflow(tasks=tasks)
     asyncio.run(main())
     assert flow.results["a"].value == "v"
+    assert flow.results["b"].ending is Ending.RAISED
+    assert (flow.results["b"].error or "").endswith("ValueError: its own")
 
 
 def test_calls_that_wait_for_a_thread_are_not_started_once_the_workflow_is_cancelled() -> None:
