@@ -1,6 +1,6 @@
 """An event loop whose clock is steered: it jumps to the next timer when there is nothing else to do.
 
-A verified stand-in: `test_engine.py` runs the same engine against the real clock too.
+A verified stand-in: other tests run the same engine against the real clock.
 """
 
 from __future__ import annotations
