@@ -104,5 +104,8 @@ def _watched(coroutine: Coroutine[Any, Any, Any], blocked: Callable[[float], Non
         try:
             thrown = None
             yield wanted
-        except BaseException as error:  # CancelledError, or GeneratorExit when the loop is gone: for the coroutine
+        except GeneratorExit:  # the loop is gone; the collector may have closed the coroutine before us
+            coroutine.close()
+            raise
+        except BaseException as error:  # CancelledError: for the coroutine
             thrown = error

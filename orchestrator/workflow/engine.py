@@ -215,7 +215,7 @@ class Execution:
         value = outcome.value
         if isinstance(value, ExecutionResult):
             outcome = outcome_of_result(value, outcome)
-        elif isinstance(attempt.lane, ExecutorLane) and hasattr(value, "__await__"):
+        elif isinstance(attempt.lane, ExecutorLane) and hasattr(type(value), "__await__"):
             attempt.over = False
             self._routes.loop.go_on(attempt, value)
             if attempt.verdict is not None:

@@ -67,7 +67,7 @@ class PoolLane:
             function, pickled = group.packer.pack(functools.partial(action, *args, **kwargs))
         except UnsendableError as error:
             advice = '; define it at the top level of a module, or run it with executor="thread"'
-            if limits.seconds or limits.memory:
+            if task.has_limits:
                 advice += " and without limits"
             reason = f"it cannot be sent to a worker process: {error}{advice}\n"
             outcome = Outcome(Ending.UNSENDABLE, reason=reason, exception=error, return_code=1)

@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, Literal
 
 from orchestrator.exceptions import StepError
@@ -179,6 +180,12 @@ class Task:
         return Limits(self.timeout, self.memory_limit, self.grace)
 
     @property
+    def has_limits(self) -> bool:
+        """Whether there is anything that an attempt is to be stopped for."""
+        limits = self.limits
+        return limits.seconds is not None or limits.memory is not None
+
+    @property
     def is_coroutine(self) -> bool:
         """Whether calling the action gives a coroutine."""
         return self._looked_at()[1]
@@ -239,7 +246,7 @@ class Task:
         """Refuse limits where nothing could enforce them."""
         where = self.executor
         check_executor(where, str(self))
-        limits = self.limits
+        limits = self.limits  # which refuses numbers that make no sense
         if self.is_coroutine:
             if where is not None and where != "process":
                 raise ValueError(
@@ -247,7 +254,7 @@ class Task:
                 )
             if limits.memory is not None and where != "process":
                 raise ValueError(f"{self}: a coroutine shares this process; a memory_limit needs executor='process'")
-        elif (limits.seconds or limits.memory) and where not in (None, "process") and not runs_limits(where):
+        elif self.has_limits and where not in (None, "process") and not runs_limits(where):
             raise ValueError(
                 f"{self}: a thread cannot be stopped, so a timeout or memory_limit needs executor='process' (the "
                 "default for it); or leave the limit out"
@@ -275,25 +282,34 @@ def _wants_all_results(function: Callable[..., Any]) -> bool:
 
     `inspect.signature` would cost as much as running a small task.
     """
-    function = _function_of(function)
-    while True:
-        code = getattr(function, "__code__", None)
-        if code is not None:
-            names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
-            if ALL_RESULTS in names:
+    seen: set[int] = set()  # a function may say that it wraps itself
+    while id(function) not in seen:
+        seen.add(id(function))
+        inner = _function_of(function)
+        if isinstance(inner, FunctionType):
+            code = inner.__code__
+            if ALL_RESULTS in code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]:
                 return True
-        wrapped = getattr(function, "__wrapped__", None)
-        if wrapped is None:
-            return False
-        function = _function_of(wrapped)
+        function = _own(function).get("__wrapped__") or _own(inner).get("__wrapped__", inner)
+    return False
 
 
 def _function_of(action: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function under partials, a bound method, or an object that can be called."""
+    """Return the function under partials, a bound method, or an object that can be called.
+
+    By type only: there are objects that answer to every name, such as the methods of an XML-RPC proxy.
+    """
     while isinstance(action, partial):
         action = action.func
-    function: Callable[..., Any] = getattr(action, "__func__", action)
-    if hasattr(function, "__code__") or isinstance(function, type):
-        return function
-    called: Callable[..., Any] = type(function).__call__
-    return called if hasattr(called, "__code__") else function
+    if isinstance(action, MethodType):
+        action = action.__func__
+    if isinstance(action, (FunctionType, type)):
+        return action
+    called = type(action).__call__
+    return called if isinstance(called, FunctionType) else action
+
+
+def _own(thing: object) -> dict[str, Any]:
+    """Return the attributes that an object itself has; not those that it makes up when asked."""
+    attributes = getattr(thing, "__dict__", None)
+    return attributes if isinstance(attributes, dict) else {}

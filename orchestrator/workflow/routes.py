@@ -85,7 +85,7 @@ class Routes:
             return _POOL if where == "process" else _LOOP
         if where is None:
             where = self._options.executor
-            if (task.timeout is not None or task.memory_limit is not None) and not runs_limits(where):
+            if task.has_limits and not runs_limits(where):
                 where = "process"  # only a process can be stopped
         if where is None or where == "thread":
             return _THREADS

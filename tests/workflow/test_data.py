@@ -129,3 +129,44 @@ def test_results_are_freed_at_once_when_nobody_holds_them() -> None:
         assert [watch() for watch in watched] == [None, None]
     finally:
         gc.enable()
+
+
+class AnswersToEverything:
+    """Have every attribute that is asked for, as the methods of an XML-RPC proxy do."""
+
+    def __getattr__(self, name: str) -> AnswersToEverything:
+        return AnswersToEverything()
+
+    def __call__(self) -> AnswersToEverything:
+        return self
+
+
+def test_an_action_or_a_value_that_has_every_attribute_is_taken_for_what_it_is() -> None:
+    action = AnswersToEverything()
+    assert Workflow(tasks=[Task("a", action)]).run()["a"].value is action
+
+
+def test_a_function_that_says_it_wraps_itself_is_looked_at_once() -> None:
+    def act() -> int:
+        return 1
+
+    act.__wrapped__ = act  # type: ignore[attr-defined]
+    assert values(Workflow(tasks=[Task("a", act)]).run()) == {"a": 1}
+
+
+def test_a_cached_function_gets_all_results_too() -> None:
+    class Cache:
+        """Wrap a function in an object, as functools.cache does."""
+
+        def __init__(self, function: Callable[..., Any]) -> None:
+            functools.update_wrapper(self, function)
+            self.function = function
+
+        def __call__(self, **kwargs: Any) -> Any:
+            return self.function(**kwargs)
+
+    def count(_task_results: dict[str, TaskResult]) -> int:
+        return len(_task_results)
+
+    flow = Workflow(tasks=[Task("a", int), Task("b", Cache(count), dependencies={"a"})])
+    assert values(flow.run()) == {"a": 0, "b": 1}

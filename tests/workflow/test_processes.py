@@ -54,13 +54,14 @@ def test_what_asks_for_it_or_has_a_limit_runs_in_a_process_and_the_rest_here() -
             Task("process", os.getpid, executor="process"),
             Task("timed", os.getpid, timeout=30),
             Task("bounded", os.getpid, memory_limit="1G"),
+            Task("unbounded", os.getpid, timeout=float("inf")),
             Task("coroutine", a_coroutine, args=[1], timeout=30),
             Task("sent coroutine", a_coroutine, args=[2], executor="process"),
         ],
         max_workers=1,
     )
     found = values(flow.run())
-    assert found["thread"] == found["coroutine"][1] == here
+    assert found["thread"] == found["unbounded"] == found["coroutine"][1] == here
     others = [found["process"], found["timed"], found["bounded"], found["sent coroutine"][1]]
     assert here not in others
     assert all(flow.results[name].pid == found[name] for name in ("thread", "process", "timed", "bounded"))

@@ -19,6 +19,7 @@ from orchestrator import (
     TaskResult,
     Workflow,
 )
+from orchestrator.workflow.calls import call_coroutine
 from tests import crimes
 from tests.workflow.acts import Flaky, hanging, lasting, results_are_final
 from tests.workflow.steered import Log, run_steered, statuses, steered, values
@@ -263,6 +264,19 @@ def test_a_loop_that_is_closed_over_a_workflow_leaves_nothing() -> None:
     del task
     gc.collect()
     assert flow.results["b"].success
+
+
+def test_a_coroutine_that_the_collector_closed_first_is_no_error_when_its_watch_is_closed() -> None:
+    """In what order it closes what a dead loop leaves, nobody knows."""
+
+    async def hang() -> None:
+        await asyncio.sleep(0)
+
+    inner = hang()
+    outer = call_coroutine(lambda: inner, (), {}, lambda _: None, time.monotonic)
+    outer.send(None)
+    inner.close()
+    outer.close()
 
 
 # Threads
