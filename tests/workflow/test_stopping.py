@@ -19,7 +19,7 @@ from orchestrator import (
     TaskResult,
     Workflow,
 )
-from orchestrator.workflow.calls import call_coroutine
+from orchestrator.workflow import calls
 from tests import crimes
 from tests.workflow.acts import Flaky, hanging, lasting, results_are_final
 from tests.workflow.steered import Log, run_steered, statuses, steered, values
@@ -273,10 +273,10 @@ def test_a_coroutine_that_the_collector_closed_first_is_no_error_when_its_watch_
         await asyncio.sleep(0)
 
     inner = hang()
-    outer = call_coroutine(lambda: inner, (), {}, lambda _: None, time.monotonic)
-    outer.send(None)
+    watch = calls._watched(inner, lambda _: None)
+    watch.send(None)
     inner.close()
-    outer.close()
+    watch.close()
 
 
 # Threads
