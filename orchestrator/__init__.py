@@ -9,6 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.dag.model import Task, TaskResult, TaskStatus
+    from orchestrator.dag.patterns import chain, fan_out_fan_in, parallel
+    from orchestrator.dag.references import result_of
+    from orchestrator.dag.workflow import Workflow
     from orchestrator.events import Event, Finished, Listener, Retrying, Started
     from orchestrator.exceptions import (
         ConcurrencyError,
@@ -33,11 +37,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.pool.pool import Pool
     from orchestrator.results import ExecutionResult
-    from orchestrator.retry import RetryPolicy, with_retry
-    from orchestrator.workflow.model import Task, TaskResult, TaskStatus
-    from orchestrator.workflow.patterns import chain, fan_out_fan_in, parallel
-    from orchestrator.workflow.references import result_of
-    from orchestrator.workflow.workflow import Workflow
+    from orchestrator.retries import RetryPolicy, with_retry
 
 __version__ = "0.1.7"
 
@@ -103,11 +103,11 @@ _HOMES = {
     ),
     "pool.pool": ("Pool",),
     "results": ("ExecutionResult",),
-    "retry": ("RetryPolicy", "with_retry"),
-    "workflow.model": ("Task", "TaskResult", "TaskStatus"),
-    "workflow.patterns": ("chain", "fan_out_fan_in", "parallel"),
-    "workflow.references": ("result_of",),
-    "workflow.workflow": ("Workflow",),
+    "retries": ("RetryPolicy", "with_retry"),
+    "dag.model": ("Task", "TaskResult", "TaskStatus"),
+    "dag.patterns": ("chain", "fan_out_fan_in", "parallel"),
+    "dag.references": ("result_of",),
+    "dag.workflow": ("Workflow",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

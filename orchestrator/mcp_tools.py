@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.dag.plan import Plan
 from orchestrator.exceptions import WorkflowError
-from orchestrator.workflow.plan import Plan
 
 
 def analyze_workflow_dependencies(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from orchestrator.pool.job import CommandLine, Job
 from orchestrator.pool.pool import Pool, Snapshot, name_of
 from orchestrator.pool.shared import borrowed
 from orchestrator.results import ExecutionResult, result_of_outcome
-from orchestrator.retry import RetryPolicy, policy_of
+from orchestrator.retries import RetryPolicy, policy_of
 from orchestrator.runs import Options, Run, contention, tolerance
 
 __all__ = [

@@ -25,7 +25,7 @@ from orchestrator.pool.job import Group, Job
 from orchestrator.pool.payload import Packer
 from orchestrator.pool.pool import Pool
 from orchestrator.results import ExecutionResult, result_of_outcome
-from orchestrator.retry import RetryPolicy
+from orchestrator.retries import RetryPolicy
 
 _log = logging.getLogger(__name__)
 

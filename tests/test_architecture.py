@@ -29,15 +29,15 @@ _LEVELS = {
     "orchestrator.config": 5,
     "orchestrator.reports": 4,
     "orchestrator.store": 4,
-    "orchestrator.workflow": 4,
-    "orchestrator.workflow.drawing": 3,
-    "orchestrator.workflow.plan": 3,
-    "orchestrator.workflow.model": 3,
-    "orchestrator.workflow.references": 3,
+    "orchestrator.dag": 4,
+    "orchestrator.dag.drawing": 3,
+    "orchestrator.dag.plan": 3,
+    "orchestrator.dag.model": 3,
+    "orchestrator.dag.references": 3,
     "orchestrator.pool": 2,
     "orchestrator.outcome": 1,
     "orchestrator.results": 1,
-    "orchestrator.retry": 1,
+    "orchestrator.retries": 1,
     "orchestrator.limits": 1,
     "orchestrator.events": 1,
     "orchestrator.settings": 1,
@@ -70,8 +70,8 @@ _CATCHES_EVERYTHING = {
     "orchestrator.pool.pool": {"deliver"},  # raised by unwrap, for a future to raise
     "orchestrator.pool.slots": {"_live"},  # around a slot's loop
     "orchestrator.runs": {"__iter__", "_dispatch"},  # stops the run, raises again
-    "orchestrator.workflow.calls": {"call", "call_coroutine", "_watched"},  # around the user's function
-    "orchestrator.workflow.threads": {"_live"},  # passes it on to the future
+    "orchestrator.dag.calls": {"call", "call_coroutine", "_watched"},  # around the user's function
+    "orchestrator.dag.threads": {"_live"},  # passes it on to the future
     "workers.failures": {"text_of", "traceback_of"},  # printing what is the user's
     "workers.main": {"_run_task", "_pack", "_load", "_travelling"},  # around what is the user's
 }
@@ -245,7 +245,7 @@ def test_durations_come_from_the_monotonic_clock() -> None:
 def test_nobody_sleeps_to_notice_something() -> None:
     """Waits are waits for something, with a deadline. Only `with_retry` is asked to let time pass."""
     sleeps = _places(lambda node: isinstance(node, ast.Attribute) and ast.unparse(node) == "time.sleep")
-    assert sleeps == {"orchestrator.retry": {"call"}}
+    assert sleeps == {"orchestrator.retries": {"call"}}
 
 
 def test_no_process_is_a_daemon() -> None:

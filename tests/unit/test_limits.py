@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestrator import Ending, Limits, RetryPolicy, settings
 from orchestrator.limits import check_seconds, parse_bytes, parse_seconds
 from orchestrator.outcome import Outcome
-from orchestrator.retry import TRANSIENT, policy_of
+from orchestrator.retries import TRANSIENT, policy_of
 
 
 @pytest.mark.parametrize(

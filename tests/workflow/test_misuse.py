@@ -143,7 +143,7 @@ def test_a_mistake_of_ours_is_raised_and_never_a_hang(monkeypatch: pytest.Monkey
         Workflow(tasks=[Task("a", lasting(0.01))]),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr("orchestrator.workflow.engine.task_result", lambda *_, **__: 1 / 0)
+            patch.setattr("orchestrator.dag.engine.task_result", lambda *_, **__: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 flow.run()
         assert flow.run().keys() == {"a"}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import CycleError, DependencyResolutionError, StateError, TaskStatus
-from orchestrator.workflow.plan import Plan
+from orchestrator.dag.plan import Plan
 
 Graph = dict[str, list[str]]
 

@@ -31,7 +31,7 @@ from orchestrator import (
     Workflow,
     result_of,
 )
-from orchestrator.workflow.item import Item
+from orchestrator.dag.item import Item
 from tests import crimes
 from tests.faults.driver import driving
 from tests.faults.street import NOISE_SECONDS, Stopwatch

@@ -19,7 +19,7 @@ from orchestrator import (
     TaskResult,
     Workflow,
 )
-from orchestrator.workflow import calls
+from orchestrator.dag import calls
 from tests import crimes
 from tests.workflow.acts import Flaky, hanging, lasting, results_are_final
 from tests.workflow.steered import Log, run_steered, statuses, steered, values

@@ -10,15 +10,15 @@ import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from orchestrator import settings
+from orchestrator.dag import drawing
+from orchestrator.dag.engine import Execution
+from orchestrator.dag.model import Task, TaskResult, Where, check_executor
+from orchestrator.dag.plan import Plan
+from orchestrator.dag.routes import Options
+from orchestrator.dag.telling import ProgressCallback
 from orchestrator.events import Listener
 from orchestrator.exceptions import StateError, WorkflowError
 from orchestrator.limits import check_seconds
-from orchestrator.workflow import drawing
-from orchestrator.workflow.engine import Execution
-from orchestrator.workflow.model import Task, TaskResult, Where, check_executor
-from orchestrator.workflow.plan import Plan
-from orchestrator.workflow.routes import Options
-from orchestrator.workflow.telling import ProgressCallback
 
 
 class Workflow:

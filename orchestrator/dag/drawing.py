@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from orchestrator.dag.model import TaskResult, TaskStatus
 from orchestrator.wording import count, duration, size, visible
-from orchestrator.workflow.model import TaskResult, TaskStatus
 
 _COLOURS = {
     TaskStatus.COMPLETED: ("completed", "#d5f0d9", "#2e7d32"),

@@ -12,6 +12,8 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.dag.calls import failure, run_coroutine
+from orchestrator.dag.lanes import Attempt, Begun, Ended, News
 from orchestrator.exceptions import ConcurrencyError, UnsendableError
 from orchestrator.limits import Limits
 from orchestrator.outcome import Ending, Outcome
@@ -19,8 +21,6 @@ from orchestrator.pool.job import Group, Job
 from orchestrator.pool.payload import Packer
 from orchestrator.pool.pool import Pool
 from orchestrator.pool.shared import borrowed
-from orchestrator.workflow.calls import failure, run_coroutine
-from orchestrator.workflow.lanes import Attempt, Begun, Ended, News
 
 Take = Callable[[list[tuple[Job, Outcome]]], None]
 

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from orchestrator.workflow.model import Task
-from orchestrator.workflow.workflow import Workflow
+from orchestrator.dag.model import Task
+from orchestrator.dag.workflow import Workflow
 
 
 def chain(*tasks: Task, **options: Any) -> Workflow:

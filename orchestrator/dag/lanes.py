@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple, Protocol
 
+from orchestrator.dag.calls import call, call_coroutine, failure
+from orchestrator.dag.model import Task
 from orchestrator.outcome import CANCELLED_CODE, TIMED_OUT_CODE, Ending, Outcome
-from orchestrator.workflow.calls import call, call_coroutine, failure
-from orchestrator.workflow.model import Task
 
 CODES = {Ending.TIMED_OUT: TIMED_OUT_CODE, Ending.CANCELLED: CANCELLED_CODE}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.workflow.model import ALL_RESULTS, Task, TaskResult
-from orchestrator.workflow.references import filled, names_in
+from orchestrator.dag.model import ALL_RESULTS, Task, TaskResult
+from orchestrator.dag.references import filled, names_in
 
 
 class Item:
@@ -45,7 +45,7 @@ class Item:
     def value_for(self, *, to_worker: bool) -> Any:
         """Return the value; for a worker, what stands for the bytes in which another worker sent it."""
         if to_worker and self._pickled is not None:
-            from orchestrator.workflow.in_pool import Sent  # late: whoever has these bytes has loaded the pool
+            from orchestrator.dag.in_pool import Sent  # late: whoever has these bytes has loaded the pool
 
             return Sent(self._pickled)
         assert self.result is not None

@@ -12,12 +12,12 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, Literal
 
+from orchestrator.dag.references import names_in
 from orchestrator.exceptions import StepError
 from orchestrator.limits import GRACE_SECONDS, NO_LIMITS, Limits
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.results import ExecutionResult, value_or_raise
-from orchestrator.retry import RetryPolicy
-from orchestrator.workflow.references import names_in
+from orchestrator.retries import RetryPolicy
 
 ALL_RESULTS = "_task_results"
 """A parameter of this name gets the results of every task that has ended so far."""

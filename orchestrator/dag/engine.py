@@ -16,16 +16,16 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from orchestrator.dag.calls import call, failure
+from orchestrator.dag.item import Item
+from orchestrator.dag.lanes import Attempt, ExecutorLane, LoopLane, News, Verdict
+from orchestrator.dag.model import Task, TaskResult, outcome_of_result, task_result
+from orchestrator.dag.plan import Plan
+from orchestrator.dag.routes import Options, Routes
+from orchestrator.dag.telling import ProgressCallback, Teller
 from orchestrator.exceptions import OrchestratorTimeoutError, TaskFailedError
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.results import ExecutionResult
-from orchestrator.workflow.calls import call, failure
-from orchestrator.workflow.item import Item
-from orchestrator.workflow.lanes import Attempt, ExecutorLane, LoopLane, News, Verdict
-from orchestrator.workflow.model import Task, TaskResult, outcome_of_result, task_result
-from orchestrator.workflow.plan import Plan
-from orchestrator.workflow.routes import Options, Routes
-from orchestrator.workflow.telling import ProgressCallback, Teller
 
 _log = logging.getLogger(__name__)
 

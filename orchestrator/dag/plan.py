@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
+from orchestrator.dag.model import TaskStatus
 from orchestrator.exceptions import CycleError, DependencyResolutionError, StateError
-from orchestrator.workflow.model import TaskStatus
 
 PENDING: Final = TaskStatus.PENDING
 RUNNING: Final = TaskStatus.RUNNING

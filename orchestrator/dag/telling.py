@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from orchestrator.dag.model import TaskResult, TaskStatus
 from orchestrator.events import Event, Finished, Listener, Retrying, Started
 from orchestrator.outcome import Outcome
 from orchestrator.results import ExecutionResult, result_of_outcome
-from orchestrator.workflow.model import TaskResult, TaskStatus
 
 _log = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from orchestrator.dag.lanes import Begun, Ended, ExecutorLane, Lane, LoopLane
+from orchestrator.dag.model import Task, Where, runs_limits
+from orchestrator.dag.threads import Threads
 from orchestrator.events import Listener
-from orchestrator.workflow.lanes import Begun, Ended, ExecutorLane, Lane, LoopLane
-from orchestrator.workflow.model import Task, Where, runs_limits
-from orchestrator.workflow.threads import Threads
 
 if TYPE_CHECKING:
+    from orchestrator.dag.in_pool import PoolLane
     from orchestrator.pool.pool import Pool
-    from orchestrator.workflow.in_pool import PoolLane
 
 _LOOP, _THREADS, _POOL = "loop", "threads", "pool"
 """The lanes that a workflow has of its own; others are known by their executor."""
@@ -105,7 +105,7 @@ class Routes:
             return ExecutorLane(self._ended, Threads(most), own=True)
         if key is not _POOL and not runs_limits(key):
             return ExecutorLane(self._ended, cast(Executor, key), own=False)
-        from orchestrator.workflow.in_pool import PoolLane  # late: what runs in this process needs no pool
+        from orchestrator.dag.in_pool import PoolLane  # late: what runs in this process needs no pool
 
         pool = None if key is _POOL else cast("Pool", key)
         self._gathering.append(PoolLane(self._ended, self._begun, pool, self._options.max_workers))
