@@ -9,13 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.cli.interactive import run_orchestrator
+    from orchestrator.cli.registry import cli_commands
+    from orchestrator.config import get_script_config, load_config
     from orchestrator.dag.model import Task, TaskResult, TaskStatus
     from orchestrator.dag.patterns import chain, fan_out_fan_in, parallel
     from orchestrator.dag.references import result_of
     from orchestrator.dag.workflow import Workflow
-    from orchestrator.events import Event, Finished, Listener, Retrying, Started
+    from orchestrator.discovery import discover_scripts
+    from orchestrator.events import Event, Finished, Listener, Printed, Retrying, Started
     from orchestrator.exceptions import (
         ConcurrencyError,
+        ConfigError,
         CycleError,
         DependencyResolutionError,
         OrchestratorTimeoutError,
@@ -38,12 +43,26 @@ if TYPE_CHECKING:
     from orchestrator.pool.pool import Pool
     from orchestrator.results import ExecutionResult
     from orchestrator.retries import RetryPolicy, with_retry
+    from orchestrator.steps import StepResult, Steps, step, workflow
+    from orchestrator.thin import (
+        batch,
+        chain_scripts,
+        condition,
+        pipe,
+        python_func,
+        retry,
+        run,
+        run_async,
+        shell,
+        timeout,
+    )
 
 __version__ = "0.1.7"
 
 __all__ = [
     "BatchRunner",
     "ConcurrencyError",
+    "ConfigError",
     "CycleError",
     "DependencyResolutionError",
     "Ending",
@@ -55,11 +74,14 @@ __all__ = [
     "OrchestratorTimeoutError",
     "ParallelRunner",
     "Pool",
+    "Printed",
     "RetryPolicy",
     "Retrying",
     "Started",
     "StateError",
     "StepError",
+    "StepResult",
+    "Steps",
     "Task",
     "TaskFailedError",
     "TaskResult",
@@ -67,20 +89,42 @@ __all__ = [
     "UnsendableError",
     "Workflow",
     "WorkflowError",
+    "batch",
     "chain",
+    "chain_scripts",
+    "cli_commands",
+    "condition",
+    "discover_scripts",
     "fan_out_fan_in",
+    "get_script_config",
+    "load_config",
     "parallel",
+    "pipe",
+    "python_func",
     "result_of",
+    "retry",
+    "run",
+    "run_async",
     "run_function",
+    "run_orchestrator",
     "run_parallel",
     "run_parallel_async",
     "run_script",
+    "shell",
+    "step",
+    "timeout",
     "with_retry",
+    "workflow",
 ]
 
 _HOMES = {
-    "events": ("Event", "Finished", "Listener", "Retrying", "Started"),
+    "cli.interactive": ("run_orchestrator",),
+    "cli.registry": ("cli_commands",),
+    "config": ("get_script_config", "load_config"),
+    "discovery": ("discover_scripts",),
+    "events": ("Event", "Finished", "Listener", "Printed", "Retrying", "Started"),
     "exceptions": (
+        "ConfigError",
         "ConcurrencyError",
         "CycleError",
         "DependencyResolutionError",
@@ -104,6 +148,19 @@ _HOMES = {
     "pool.pool": ("Pool",),
     "results": ("ExecutionResult",),
     "retries": ("RetryPolicy", "with_retry"),
+    "steps": ("StepResult", "Steps", "step", "workflow"),
+    "thin": (
+        "batch",
+        "chain_scripts",
+        "condition",
+        "pipe",
+        "python_func",
+        "retry",
+        "run",
+        "run_async",
+        "shell",
+        "timeout",
+    ),
     "dag.model": ("Task", "TaskResult", "TaskStatus"),
     "dag.patterns": ("chain", "fan_out_fan_in", "parallel"),
     "dag.references": ("result_of",),

@@ -25,6 +25,19 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Printed:
+    """A program has written this to stream 1 (standard output) or 2. Told only by a workflow with `live_output`.
+
+    Everything it writes comes, soon after, before its Finished; of a flood, what is kept of it.
+    """
+
+    index: int
+    name: str
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """An attempt failed and another will start in `delay` seconds."""
 
@@ -44,5 +57,5 @@ class Finished:
     result: ExecutionResult
 
 
-Event = Started | Retrying | Finished
+Event = Started | Printed | Retrying | Finished
 Listener = Callable[[Event], object]

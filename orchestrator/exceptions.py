@@ -13,6 +13,7 @@ from workers.interrupt import OrchestratorTimeoutError
 
 __all__ = [
     "ConcurrencyError",
+    "ConfigError",
     "CycleError",
     "DependencyResolutionError",
     "OrchestratorTimeoutError",
@@ -66,3 +67,7 @@ class ConcurrencyError(Exception):
 
 class UnsendableError(TypeError):
     """Report a callable or argument that cannot be pickled, naming the member that cannot."""
+
+
+class ConfigError(ValueError):
+    """Report a mistake in a config file, a script's own table or a variable: where it is, and what is allowed."""

@@ -107,3 +107,33 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+
+
+def tighter(one: Limits, other: Limits) -> Limits:
+    """Return limits that keep to both: the smaller of each kind, and the grace period of whichever is not the default.
+
+    >>> tighter(Limits(seconds=5), Limits(seconds=9, memory=1000, grace=3))
+    Limits(seconds=5.0, memory=1000, grace=3.0)
+    """
+    if one is NO_LIMITS or other is NO_LIMITS:
+        return other if one is NO_LIMITS else one
+    seconds = [s for s in (one.seconds, other.seconds) if s is not None]
+    memory = [m for m in (one.memory, other.memory) if m is not None]
+    grace = one.grace if other.grace == GRACE_SECONDS else other.grace
+    return Limits(min(seconds, default=None), min(memory, default=None), grace)
+
+
+def tolerance(fail_fast: bool | int | str) -> float | None:
+    """Return how many failures `fail_fast` bears: none (True), n - 1 (n), or a share ("10%").
+
+    Raises ValueError or TypeError for anything else.
+    """
+    if isinstance(fail_fast, bool):
+        return 0 if fail_fast else None
+    if isinstance(fail_fast, int):
+        if fail_fast < 1:
+            raise ValueError(f"fail_fast must be at least 1 failure, not {fail_fast}")
+        return fail_fast - 1
+    if isinstance(fail_fast, str) and fail_fast.endswith("%") and fail_fast[:-1].isdecimal():
+        return min(int(fail_fast[:-1]), 99) / 100
+    raise TypeError(f"fail_fast must be True, a number of failures or a share like '10%', not {fail_fast!r}")

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator import settings
 from orchestrator.events import Listener
-from orchestrator.limits import GRACE_SECONDS, Limits
-from orchestrator.outcome import Ending, Outcome
+from orchestrator.limits import GRACE_SECONDS, Limits, tolerance
 from orchestrator.pool.capture import OUTPUT_LIMIT
-from orchestrator.pool.job import CommandLine, Job
+from orchestrator.pool.job import Job
 from orchestrator.pool.pool import Pool, Snapshot, name_of
 from orchestrator.pool.shared import borrowed
-from orchestrator.results import ExecutionResult, result_of_outcome
+from orchestrator.programs import Path, pack_line, prepared, script_of
+from orchestrator.results import ExecutionResult
 from orchestrator.retries import RetryPolicy, policy_of
-from orchestrator.runs import Options, Run, contention, tolerance
+from orchestrator.runs import Options, Run, collect
+from orchestrator.stopping import in_thread
 
 __all__ = [
     "BatchRunner",
@@ -35,7 +34,7 @@ __all__ = [
 ]
 
 Task = Callable[[], Any]
-Script = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Script = Path | Sequence[Path]
 
 
 class _Runner:
@@ -102,14 +101,7 @@ class _Runner:
             self._runs.remove((run, pool))
 
     def _collect(self, run: Run, pool: Pool, total: int) -> list[ExecutionResult]:
-        results: list[ExecutionResult | None] = [None] * total
-        for index, result in self._iterate(run, pool):
-            results[index] = result
-        settled = [result for result in results if result is not None]
-        assert len(settled) == total, "a task ended without an outcome: this is a bug in orchestrator"
-        if error := contention(settled):
-            raise error
-        return settled
+        return collect(self._iterate(run, pool), total)
 
 
 class ParallelRunner(_Runner):
@@ -184,11 +176,11 @@ class BatchRunner(_Runner):
         size = settings.check_workers(batch_size, "batch_size")
         if isinstance(scripts, (str, bytes)):
             raise TypeError(f"scripts must be a list of scripts, not the one text {scripts!r}")
-        lines = [_command_line(script) for script in scripts]
+        lines = [prepared(script_of(script)) for script in scripts]
         if not lines:
             return []
         with Pool(min(size, len(lines)), output_limit=self._output_limit) as pool:
-            return self._collect(Run(pool, lines, _pack_command, self._options, len(lines)), pool, len(lines))
+            return self._collect(Run(pool, lines, pack_line, self._options, len(lines)), pool, len(lines))
 
 
 def run_parallel(tasks: Iterable[Task], max_workers: int | None = None, **options: Any) -> list[ExecutionResult]:
@@ -206,19 +198,9 @@ async def run_parallel_async(
     tasks: Iterable[Task], max_workers: int | None = None, **options: Any
 ) -> list[ExecutionResult]:
     """Do as `run_parallel` does without blocking the event loop. Cancelled, it stops its tasks first."""
-    import asyncio  # late: it would double the time that importing this module takes
-    from concurrent.futures import ThreadPoolExecutor
-
     runner = ParallelRunner(max_workers, **options)
     listed = _callables(tasks)
-    with ThreadPoolExecutor(1, thread_name_prefix="orchestrator-run") as thread:
-        done = asyncio.get_running_loop().run_in_executor(thread, runner.run, listed)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            runner.cancel()
-            await asyncio.wait([done])
-            raise
+    return await in_thread(functools.partial(runner.run, listed))
 
 
 def run_function(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ExecutionResult:
@@ -271,46 +253,3 @@ def _item_packer(fn: Callable[[Any], Any]) -> Callable[[Run, int, Any], Job]:
         return Job(run, index, name, run.packer.pack_item(item), key)
 
     return pack
-
-
-_Line = tuple[str, list[str]] | ExecutionResult
-
-
-def _pack_command(run: Run, index: int, line: _Line) -> Job | ExecutionResult:
-    if isinstance(line, ExecutionResult):
-        return line
-    name, argv = line
-    return Job(run, index, name, command=CommandLine(argv))
-
-
-def _command_line(script: Script) -> _Line:
-    """Return a script's name and command line, or the result of one that cannot be run at all."""
-    if isinstance(script, (str, os.PathLike)):
-        path, args = os.fspath(script), list[str]()
-        if isinstance(script, str) and not os.path.lexists(path):
-            path, *args = _split(path)
-    elif isinstance(script, Sequence) and script and not isinstance(script, bytes):
-        path, *args = (os.fspath(part) for part in script)
-    else:
-        raise TypeError(f"a script must be a path or a list of path and arguments, not {script!r}")
-    problem = None
-    if not os.path.lexists(path):
-        problem = ("there is no such file", 127)
-    elif os.path.isdir(path):
-        problem = ("it is a directory", 126)
-    elif os.path.exists(path) and not os.path.isfile(path):
-        problem = ("it is no regular file", 126)
-    elif path.endswith(".py") and not os.access(path, os.R_OK):
-        problem = ("it cannot be read (permission denied)", 126)
-    if problem is not None:
-        reason, code = f"{path}: cannot be run: {problem[0]}\n", problem[1]
-        return result_of_outcome(Outcome(Ending.RAISED, reason=reason, return_code=code), path)
-    absolute = os.path.abspath(path)
-    return path, [sys.executable, absolute, *args] if path.endswith(".py") else [absolute, *args]
-
-
-def _split(text: str) -> list[str]:
-    try:
-        return shlex.split(text) or [text]
-    except ValueError:  # an unterminated quote: then it is a strange name of a file
-        return [text]

@@ -43,6 +43,8 @@ class ExecutionResult:
     """Why it failed: the part of `error` that is not captured stderr."""
     raw: tuple[bytes, bytes] | None = field(default=None, repr=False)
     """The streams as bytes, kept only where the texts cannot give them back."""
+    stages: tuple[ExecutionResult, ...] = field(default=(), repr=False)
+    """What each command of a `pipe` ended with."""
 
     @property
     def streams(self) -> tuple[bytes, bytes]:

@@ -9,13 +9,13 @@ import contextlib
 import functools
 import inspect
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from orchestrator.limits import check_seconds
 from orchestrator.outcome import Ending, Outcome
+from orchestrator.stopping import rest
 
 TRANSIENT = frozenset({Ending.RAISED, Ending.TIMED_OUT, Ending.CRASHED, Ending.OUT_OF_MEMORY})
 """The endings another attempt can change."""
@@ -162,9 +162,8 @@ def _retried(function: Any, policy: RetryPolicy) -> Any:
                 return function(*args, **kwargs)
             except Exception as error:
                 delay = _delay_or_note(policy, attempt, error)
-                if delay is None:
+                if delay is None or not rest(delay):
                     raise
-            time.sleep(delay)
             attempt += 1
 
     return call

@@ -26,6 +26,7 @@ from orchestrator.pool.payload import Packer
 from orchestrator.pool.pool import Pool
 from orchestrator.results import ExecutionResult, result_of_outcome
 from orchestrator.retries import RetryPolicy
+from orchestrator.stopping import stoppable
 
 _log = logging.getLogger(__name__)
 
@@ -52,22 +53,6 @@ class Options:
     on_event: Listener | None = None
     env: Mapping[str, str] | None = None
     cwd: str | None = None
-
-
-def tolerance(fail_fast: bool | int | str) -> float | None:
-    """Return how many failures `fail_fast` bears: none (True), n - 1 (n), or a share ("10%").
-
-    Raises ValueError or TypeError for anything else.
-    """
-    if isinstance(fail_fast, bool):
-        return 0 if fail_fast else None
-    if isinstance(fail_fast, int):
-        if fail_fast < 1:
-            raise ValueError(f"fail_fast must be at least 1 failure, not {fail_fast}")
-        return fail_fast - 1
-    if isinstance(fail_fast, str) and fail_fast.endswith("%") and fail_fast[:-1].isdecimal():
-        return min(int(fail_fast[:-1]), 99) / 100
-    raise TypeError(f"fail_fast must be True, a number of failures or a share like '10%', not {fail_fast!r}")
 
 
 class Run(Group):
@@ -146,10 +131,15 @@ class Run(Group):
     # The iterating thread
 
     def __iter__(self) -> Iterator[tuple[int, ExecutionResult]]:
+        with stoppable(self.cancel):
+            yield from self._iterate()
+
+    def _iterate(self) -> Iterator[tuple[int, ExecutionResult]]:
         settled = self._settled
         try:
             while True:
-                self._feed()
+                if not self._order:
+                    self._feed()
                 while self._inbox:
                     self._receive(*self._inbox.popleft())
                 if self._held and not self._order:
@@ -341,7 +331,19 @@ class Run(Group):
             _log.exception("the listener failed on %s of %s", type(event).__name__, event.name)
 
 
-def contention(results: Iterable[ExecutionResult]) -> ConcurrencyError | None:
+def collect(ends: Iterable[tuple[int, ExecutionResult]], total: int) -> list[ExecutionResult]:
+    """Return the results of a run by place. Raises ConcurrencyError when no task could be run, for want of workers."""
+    results: list[ExecutionResult | None] = [None] * total
+    for index, result in ends:
+        results[index] = result
+    settled = [result for result in results if result is not None]
+    assert len(settled) == total, "a task ended without an outcome: this is a bug in orchestrator"
+    if error := _contention(settled):
+        raise error
+    return settled
+
+
+def _contention(results: Iterable[ExecutionResult]) -> ConcurrencyError | None:
     """Return the error of a run of which no task could be run at all, for want of workers."""
     errors = [r.exception for r in results]
     first = errors[0] if errors else None

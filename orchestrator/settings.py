@@ -54,6 +54,12 @@ def workflow_timeout() -> float | None:
         raise ValueError(f"CODOMYRMEX_WORKFLOW_TIMEOUT: {error}") from None
 
 
+def script_root() -> str | None:
+    """Return the folder where scripts are looked for: `CODOMYRMEX_SCRIPT_ROOT` as it stands, else None."""
+    text = os.environ.get("CODOMYRMEX_SCRIPT_ROOT", "")
+    return text if text.strip() else None
+
+
 def depth() -> int:
     """Return how many workers this process is nested in; 0 in an ordinary program."""
     text = os.environ.get(DEPTH, "")

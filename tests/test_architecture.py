@@ -19,14 +19,18 @@ _LEVELS = {
     "orchestrator.cli": 7,
     "orchestrator.mcp_tools": 7,
     "orchestrator.thin": 6,
+    "orchestrator.named": 6,
     "orchestrator.pipelines": 6,
     "orchestrator.agents": 6,
-    "orchestrator.runs": 5,
+    "orchestrator.steps": 5,
+    "orchestrator.pipes": 5,
     "orchestrator.parallel_runner": 5,
     "orchestrator.async_runner": 5,
     "orchestrator.scheduler": 5,
     "orchestrator.discovery": 5,
     "orchestrator.config": 5,
+    "orchestrator.runs": 4,
+    "orchestrator.programs": 4,
     "orchestrator.reports": 4,
     "orchestrator.store": 4,
     "orchestrator.dag": 4,
@@ -41,6 +45,7 @@ _LEVELS = {
     "orchestrator.limits": 1,
     "orchestrator.events": 1,
     "orchestrator.settings": 1,
+    "orchestrator.stopping": 1,
     "orchestrator.wording": 1,
     "orchestrator.exceptions": 1,
     "workers": 0,
@@ -56,6 +61,7 @@ _HOMES = {
     "subprocess": {"orchestrator.pool"},
     "multiprocessing": {"orchestrator.pool", "workers"},
     "cloudpickle": {"orchestrator.pool", "workers.main"},
+    "pathspec": {"orchestrator.discovery"},
     "yaml": {"orchestrator.config", "orchestrator.pipelines"},
     "sqlite3": {"orchestrator.store"},
     "distributed": {"orchestrator.pool"},
@@ -69,7 +75,7 @@ _CATCHES_EVERYTHING = {
     "orchestrator.pool.payload": {"_dump", "__exit__", "_culprit", "_say"},  # pickling what is the user's
     "orchestrator.pool.pool": {"deliver"},  # raised by unwrap, for a future to raise
     "orchestrator.pool.slots": {"_live"},  # around a slot's loop
-    "orchestrator.runs": {"__iter__", "_dispatch"},  # stops the run, raises again
+    "orchestrator.runs": {"_iterate", "_dispatch"},  # stops the run, raises again
     "orchestrator.dag.calls": {"call", "call_coroutine", "_watched"},  # around the user's function
     "orchestrator.dag.threads": {"_live"},  # passes it on to the future
     "workers.failures": {"text_of", "traceback_of"},  # printing what is the user's
@@ -243,9 +249,9 @@ def test_durations_come_from_the_monotonic_clock() -> None:
 
 
 def test_nobody_sleeps_to_notice_something() -> None:
-    """Waits are waits for something, with a deadline. Only `with_retry` is asked to let time pass."""
+    """Waits are waits for something, with a deadline; a rest between attempts waits to be stopped."""
     sleeps = _places(lambda node: isinstance(node, ast.Attribute) and ast.unparse(node) == "time.sleep")
-    assert sleeps == {"orchestrator.retries": {"call"}}
+    assert sleeps == {}
 
 
 def test_no_process_is_a_daemon() -> None:

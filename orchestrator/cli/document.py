@@ -1,22 +1,27 @@
-"""The JSON of `--json`, and of `meta.json`: plain values with the units in their names."""
+"""The JSON of `--json`, `--jsonl` and of `meta.json`: plain values with the units in their names."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.cli.order import Order
 from orchestrator.cli.record import Record, reason
 from orchestrator.cli.wording import unicode
+from orchestrator.dag.model import Task
+from orchestrator.events import Event, Finished, Printed, Retrying, Started
+from orchestrator.programs import Script
 from orchestrator.results import ExecutionResult
 
 
 def describe(order: Order, index: int, result: ExecutionResult) -> dict[str, Any]:
-    """Return everything about a script's result but its output."""
+    """Return everything about a task's result but its output."""
+    task = order.tasks[index]
     return {
         "index": index,
-        "script": unicode(order.scripts[index]),
-        "arguments": [unicode(argument) for argument in order.arguments],
+        "name": unicode(task.name),
+        **_script_of(task),
         "ending": result.ending.value,
         "success": result.success,
         "return_code": result.return_code,
@@ -31,22 +36,29 @@ def describe(order: Order, index: int, result: ExecutionResult) -> dict[str, Any
 
 def document_of_record(record: Record, exit_code: int) -> str:
     """Return one JSON document, ASCII only, with all that is known about a run."""
-    scripts = []
-    for index, result in record.results.items():
-        stdout, stderr = (stream.decode("utf-8", "replace") for stream in result.streams)
-        scripts.append({**describe(record.order, index, result), "stdout": stdout, "stderr": stderr})
-    return _dump(
-        {
-            "success": record.success,
-            "exit_code": exit_code,
-            "problem": unicode(record.problem),
-            "stopped_by": record.stopped_by.name if record.stopped_by else None,
-            "jobs": record.order.jobs,
-            "seconds": round(record.seconds, 6),
-            "counts": {ending.value: number for ending, number in record.counts().items()},
-            "scripts": scripts,
-        }
-    )
+    tasks = [_with_output(record.order, index, result) for index, result in record.results.items()]
+    return _dump({**_summary(record, exit_code), f"{record.order.noun}s": tasks})
+
+
+def line_of_record(record: Record, exit_code: int) -> str:
+    """Return the last line of `--jsonl`: the run as a whole."""
+    return _line("ended", _summary(record, exit_code))
+
+
+def line_of_event(order: Order, event: Event) -> str | None:
+    """Return the line of `--jsonl` for an event; None for one that has none."""
+    name = {"index": event.index, "name": unicode(order.tasks[event.index].name)}
+    match event:
+        case Started():
+            return _line("started", {**name, "attempt": event.attempt, "pid": event.pid})
+        case Retrying():
+            failed = _with_output(order, event.index, event.result)
+            return _line("retrying", {**failed, "delay_seconds": round(event.delay, 6)})
+        case Finished():
+            return _line("finished", _with_output(order, event.index, event.result))
+        case Printed():
+            stream = "stdout" if event.stream == 1 else "stderr"
+            return _line("printed", {**name, "stream": stream, "text": event.data.decode("utf-8", "replace")})
 
 
 def document_of_order(order: Order) -> str:
@@ -55,17 +67,59 @@ def document_of_order(order: Order) -> str:
         {
             "dry_run": True,
             "jobs": order.jobs,
-            "timeout_seconds": order.limits.seconds,
-            "grace_seconds": order.limits.grace,
-            "memory_bytes": order.limits.memory,
-            "retries": order.retries,
-            "fail_fast": order.fail_fast,
-            "cwd": None if order.cwd is None else unicode(order.cwd),
-            "variables": sorted(map(unicode, order.env)),
-            "arguments": [unicode(argument) for argument in order.arguments],
-            "scripts": [unicode(script) for script in order.scripts],
+            "timeout": order.limit,
+            "fail": order.fail_fast or None,
+            "halt": order.halt if order.fail_fast else None,
+            f"{order.noun}s": [_terms(task) for task in order.tasks],
         }
     )
+
+
+def _terms(task: Task) -> dict[str, Any]:
+    action = task.action
+    script = action if isinstance(action, Script) else None
+    limits = task.limits
+    return {
+        "name": unicode(task.name),
+        **_script_of(task),
+        "timeout_seconds": limits.seconds,
+        "grace_seconds": limits.grace,
+        "memory_bytes": limits.memory,
+        "retries": task.retry_policy.max_attempts - 1 if task.retry_policy else 0,
+        "cwd": None if script is None or script.cwd is None else unicode(script.cwd),
+        "variables": sorted(map(unicode, (script.env if script else None) or ())),
+        "depends_on": sorted(map(unicode, task.needs())),
+    }
+
+
+def _script_of(task: Task) -> dict[str, Any]:
+    action = task.action
+    if not isinstance(action, Script):
+        return {}
+    arguments = [unicode(str(argument)) for argument in action.args]
+    return {"script": unicode(action.path), "arguments": arguments}
+
+
+def _with_output(order: Order, index: int, result: ExecutionResult) -> dict[str, Any]:
+    stdout, stderr = (stream.decode("utf-8", "replace") for stream in result.streams)
+    return {**describe(order, index, result), "stdout": stdout, "stderr": stderr}
+
+
+def _summary(record: Record, exit_code: int) -> dict[str, Any]:
+    return {
+        "success": record.success,
+        "exit_code": exit_code,
+        "problem": unicode(record.problem or record.ended_early),
+        "stopped_by": record.stopped_by.name if record.stopped_by else None,
+        "jobs": record.order.jobs,
+        "seconds": round(record.seconds, 6),
+        "counts": {ending.value: number for ending, number in record.counts().items()},
+    }
+
+
+def _line(event: str, fields: dict[str, Any]) -> str:
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"event": event, "time": time, **fields}) + "\n"
 
 
 def _dump(document: dict[str, Any]) -> str:

@@ -16,13 +16,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.display import Tally
+from orchestrator.cli.display import Running, Tally, say
 from orchestrator.cli.order import Order
-from orchestrator.cli.record import was_run
-from orchestrator.cli.report import section
 from orchestrator.cli.streams import Outlet, print_to
-from orchestrator.cli.wording import shorten
-from orchestrator.events import Event, Finished
+from orchestrator.cli.voice import Piece, Voice
+from orchestrator.cli.wording import neutral, shorten
+from orchestrator.events import Event
 from orchestrator.wording import duration, size
 
 PICTURES_PER_SECOND = 5
@@ -31,10 +30,11 @@ PICTURES_PER_SECOND = 5
 class LiveDisplay:
     """Keep a picture of the run at the bottom of the terminal, and remove it at the end."""
 
-    def __init__(self, order: Order, outlet: Outlet, *, verbose: Outlet | None) -> None:
+    def __init__(self, order: Order, voice: Voice, out: Outlet, err: Outlet) -> None:
         self._tally = Tally(order)
-        self._console = outlet.console()
-        self._verbose = verbose
+        self._voice = voice
+        self._console = err.console()
+        self._out = out
         self._start = time.monotonic()
         self._notice = ""
         self._snapshot: Callable[[], Any] | None = None
@@ -54,24 +54,24 @@ class LiveDisplay:
         ):
             yield
 
-    def running(self) -> int:
-        """Return how many scripts run now."""
-        return len(self._tally.running)
+    def running(self) -> list[Running]:
+        """Return what runs now."""
+        return list(self._tally.running.values())
 
     def notify(self, text: str) -> None:
-        """Put a line into the next picture."""
+        """Put lines into the next picture."""
         self._notice = text
 
     def show(self, event: Event) -> None:
-        """Take note, and print a finished script's output if it was asked for."""
+        """Take note, and print what the voice says: on this terminal above the picture."""
         self._tally.note(event)
-        if self._verbose is None or not isinstance(event, Finished) or not was_run(event.result):
-            return
-        texts = section(self._tally.order.label(event.index), event.result)
-        if self._verbose.isatty():
-            print_to(self._console, *texts)  # the same terminal: above the picture
-        else:
-            self._verbose.print(*texts)
+        for stream, text in self._voice.hear(event):
+            if stream == 1 and not self._out.isatty():
+                say(Piece(stream, text), self._out, self._out)
+            elif isinstance(text, Text):
+                print_to(self._console, text)
+            else:
+                print_to(self._console, Text(neutral(text).rstrip("\n"), no_wrap=True))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the bar and the counts, the notice, and as many running scripts as there is room for."""
@@ -97,7 +97,7 @@ class LiveDisplay:
         yield Text()  # the cursor rests here: an echoed ^C after a full line would shift the picture
 
     def _progress(self, width: int) -> Table | Text:
-        tally, total = self._tally, len(self._tally.order.scripts)
+        tally, total = self._tally, len(self._tally.order.tasks)
         counts = Text(f"{tally.done}/{total}", no_wrap=True, overflow="crop")
         if tally.failed:
             counts.append(f"  {tally.failed} failed", "red")

@@ -1,4 +1,4 @@
-"""How options are read and shown: durations, sizes, variables, and a help page in sections."""
+"""The options that several commands share, and a help page in sections."""
 
 from __future__ import annotations
 
@@ -7,66 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
-from orchestrator.limits import parse_bytes, parse_seconds
+from orchestrator.cli.readings import AXIS, DURATION, HALT, JOBS, LIMIT, MEMORY, RETRIES, VARIABLE, Halt
+from orchestrator.limits import GRACE_SECONDS
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def read_count(least: int) -> Callable[[click.Context, click.Parameter, int | None], int | None]:
-    """Return a callback of click that refuses a number below `least`."""
-
-    def read(_ctx: click.Context, _param: click.Parameter, number: int | None) -> int | None:
-        if number is not None and number < least:
-            raise click.BadParameter(f"must be a whole number from {least} up, not {number}")
-        return number
-
-    return read
-
-
-def read_seconds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
-    """Read a duration of more than zero (a callback of click)."""
-    if text is None:
-        return None
-    return _more_than_zero(_read(parse_seconds, text), "seconds")
-
-
-def read_seconds_or_zero(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
-    """Read a duration, zero allowed (a callback of click)."""
-    return _read(parse_seconds, text)
-
-
-def read_memory(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
-    """Read an amount of memory of more than zero (a callback of click)."""
-    if text is None:
-        return None
-    return _more_than_zero(_read(parse_bytes, text), "bytes")
-
-
-def read_variables(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Read environment variables, `NAME=value`; the value may be empty (a callback of click)."""
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise click.BadParameter(f"{text!r} is not a variable: write NAME=value")
-        found[name] = value
-    return found
-
-
-_N = TypeVar("_N", int, float)
-
-
-def _read(parse: Callable[[str], _N], text: str) -> _N:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _more_than_zero(number: _N, unit: str) -> _N:
-    if number <= 0:
-        raise click.BadParameter(f"must be more than zero {unit}; for no limit, leave the option out")
-    return number
 
 
 class _SectionOption(click.Option):
@@ -75,8 +19,23 @@ class _SectionOption(click.Option):
     heading: str = ""
 
 
-class CommandWithArguments(click.Command):
-    """A command whose words after `--` are its parameter `arguments`, and whose help has headings."""
+class SectionedCommand(click.Command):
+    """A command whose help page has its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings, in the order of their declaration."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx) if isinstance(option, click.Option) else None
+            if record is not None:
+                sections.setdefault(getattr(option, "heading", "Other"), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class CommandWithArguments(SectionedCommand):
+    """A command whose words after `--` are its parameter `arguments`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep what follows the first `--` from the parser."""
@@ -91,17 +50,6 @@ class CommandWithArguments(click.Command):
         """Show where the arguments go."""
         return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS...]"]
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options under their headings, in the order of their declaration."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for option in self.get_params(ctx):
-            record = option.get_help_record(ctx) if isinstance(option, click.Option) else None
-            if record is not None:
-                sections.setdefault(getattr(option, "heading", "Other"), []).append(record)
-        for heading, records in sections.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
-
 
 def option_under(heading: str) -> Callable[..., Callable[[_F], _F]]:
     """Return a `click.option` whose options stand under the heading.
@@ -114,3 +62,159 @@ def option_under(heading: str) -> Callable[..., Callable[[_F], _F]]:
         return click.option(*declarations, cls=section, **attributes)
 
     return option
+
+
+def together(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    """Return a decorator that adds several options, in this order."""
+
+    def add(function: _F) -> _F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+_limit = option_under("Limits for each script")
+_running = option_under("How to run")
+_output = option_under("What to show and keep")
+
+config = _running(
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    help="Read this config instead of the nearest one.",
+)
+
+color = _output(
+    "--color/--no-color",
+    default=None,
+    help="Use colours or not; if not given, NO_COLOR, FORCE_COLOR and the terminal decide.",
+)
+
+jobs = _running(
+    "-j",
+    "--jobs",
+    type=JOBS,
+    metavar="N|N%|auto",
+    help="Run so many at a time: a number, or a share of the CPUs [auto].",
+)
+
+limits = together(
+    _limit(
+        "--timeout",
+        type=LIMIT,
+        metavar="TIME",
+        help="Stop a script after TIME: 90, 1.5s, 1h30m; or 300% of the median time of those that ended well "
+        "(from the third on).",
+    ),
+    _limit(
+        "--memory",
+        type=MEMORY,
+        metavar="SIZE",
+        help="Stop a script whose processes together use more memory than SIZE: 512M, 2G.",
+    ),
+    _limit(
+        "--kill-after",
+        "--grace",
+        "grace",
+        type=DURATION,
+        default=f"{GRACE_SECONDS:g}s",
+        metavar="TIME",
+        show_default=True,
+        help="Leave a script TIME to end by itself between being asked to stop and killed.",
+    ),
+)
+
+surroundings = together(
+    _running(
+        "--cwd",
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        help="Run the scripts in this folder.",
+    ),
+    _running(
+        "--env",
+        type=VARIABLE,
+        callback=lambda _ctx, _param, pairs: dict(pairs),
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Set a variable for the scripts; may be repeated.",
+    ),
+)
+
+dry_run = _running(
+    "-n", "--dry-run", is_flag=True, help="Only list what would run, with its arguments, limits and order."
+)
+
+retries = _running("--retries", type=RETRIES, metavar="N", help="Run a script that failed up to N times more [0].")
+
+halting = together(
+    _running(
+        "--halt",
+        type=HALT,
+        metavar="WHEN",
+        help="Give up at so many failures: now,fail=1 also stops what runs; soon,fail=3 or soon,fail=10% lets it end.",
+    ),
+    _running(
+        "--fail-fast/--keep-going",
+        default=False,
+        help="At the first failure start no more and stop those that run (--halt now,fail=1), or go on [go on].",
+    ),
+)
+
+matrix = _running(
+    "--matrix",
+    type=AXIS,
+    multiple=True,
+    metavar="NAME=A,B,...",
+    help="Run each script once for every combination of values; each gets `--NAME VALUE` and the variable NAME. "
+    "{NAME} in ARGUMENTS puts the value there instead. May be repeated.",
+)
+
+lists = together(
+    _running(
+        "-a",
+        "--from-file",
+        type=click.Path(allow_dash=True),
+        multiple=True,
+        metavar="FILE",
+        help="Read scripts from FILE (- is standard input): one a line, with arguments quoted as for a shell.",
+    ),
+    _running(
+        "-0", "--null", is_flag=True, help="What is read ends in NUL, not newline: each is a path and nothing else."
+    ),
+)
+
+showing = together(
+    _output(
+        "--results",
+        type=click.Path(file_okay=False),
+        metavar="DIR",
+        help="Write stdout, stderr and meta.json of each to a folder NNN-name in the new or empty DIR.",
+    ),
+    _output(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON document on standard output; what people read goes to standard error.",
+    ),
+    _output(
+        "--jsonl",
+        is_flag=True,
+        help="Print a line of JSON on standard output for each thing that happens (schema in docs/cli.md).",
+    ),
+    _output("-q", "--quiet", is_flag=True, help="Show only failures and the last line."),
+    _output("-v", "--verbose", is_flag=True, help="Show the output of each script when it has finished."),
+    _output("--tag", is_flag=True, help="Show the output of each script, its name before every line."),
+    _output("--line-buffer", is_flag=True, help="Show each line of output as it comes."),
+    _output("-k", "--keep-order", is_flag=True, help="Show output in the order of the scripts, not as they finish."),
+    color,
+)
+
+
+def halt_of(halt: Halt | None, fail_fast: bool) -> Halt | None:
+    """Return when to give up, as `--halt` or `--fail-fast` say. Raises click.UsageError when both do."""
+    if halt is not None and fail_fast:
+        raise click.UsageError("give either --halt or --fail-fast, not both")
+    return Halt("now", 1) if fail_fast else halt

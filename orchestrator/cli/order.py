@@ -1,45 +1,86 @@
-"""What a batch is asked to do: which scripts, how many at a time, with what limits. Values only."""
+"""What a run is asked to do: which tasks, how many at a time, when to give up. Values only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from orchestrator.limits import Limits
+from orchestrator.dag.model import Task
+from orchestrator.dag.workflow import Workflow
+from orchestrator.programs import Script
 from orchestrator.wording import count, duration, size, visible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """The scripts in the order given, each run with `arguments`, `jobs` at a time."""
+    """Tasks in the order given, run `jobs` at a time; `noun` is what people call one of them."""
 
-    scripts: tuple[str, ...]
-    arguments: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    noun: str = "script"
     jobs: int
-    limits: Limits
-    retries: int
-    fail_fast: bool
-    cwd: str | None
-    env: Mapping[str, str]
+    fail_fast: bool | int | str = False
+    halt: Literal["now", "soon"] = "now"
+    timeout: float | None = None
+    """Seconds for the whole run."""
+    limit: str | None = None
+    """How long a script may run, where that is a share of what others took: "300%"."""
 
-    def commands(self) -> list[list[str]]:
-        """Return each script with its arguments, as the runner takes them."""
-        return [[script, *self.arguments] for script in self.scripts]
+    def workflow(self, **options: Any) -> Workflow:
+        """Return the tasks as a workflow. The keyword options are those of Workflow."""
+        return Workflow(
+            tasks=[replace(task) for task in self.tasks],
+            fail_fast=self.fail_fast,
+            halt=self.halt,
+            timeout=self.timeout,
+            max_concurrency=self.jobs,
+            **options,
+        )
 
     def label(self, index: int) -> str:
-        """Return the name under which people see a script: its path as given, on one line."""
-        return visible(self.scripts[index])
+        """Return the name under which people see a task, on one line."""
+        return visible(self.tasks[index].name)
 
     def conditions(self) -> Iterator[str]:
-        """Say how the scripts run, one phrase for each thing that is not as usual."""
+        """Say how the tasks run, one phrase for each thing that is not as usual."""
         yield f"{self.jobs} at a time"
-        if self.limits.seconds is not None:
-            yield f"at most {duration(self.limits.seconds)} each"
-        if self.limits.memory is not None:
-            yield f"at most {size(self.limits.memory)} each"
-        if self.retries:
-            yield f"up to {count(self.retries, 'retry', 'retries')} each"
+        if self.limit is not None:
+            yield f"at most {self.limit} of the median time each"
+        yield from _shared(
+            "at most {} each", [limits.seconds and duration(limits.seconds) for limits in self._limits()]
+        )
+        yield from _shared("at most {} each", [limits.memory and size(limits.memory) for limits in self._limits()])
+        retries = [task.retry_policy.max_attempts - 1 if task.retry_policy else 0 for task in self.tasks]
+        yield from _shared("up to {} each", [n and count(n, "retry", "retries") for n in retries])
         if self.fail_fast:
-            yield "stopping at the first failure"
-        if self.cwd is not None:
-            yield f"in {visible(self.cwd)}"
+            what = "the first failure" if self.fail_fast in (True, 1) else f"{self.fail_fast} failures"
+            yield f"stopping at {what}"
+        directories = [script.cwd and visible(script.cwd) for script in self._scripts()]
+        yield from _shared("in {}", directories)
+
+    def details(self, index: int) -> Iterator[str]:
+        """Say of one task what does not hold for all, and what it waits for."""
+        task = self.tasks[index]
+        limits = task.limits
+        if limits.seconds is not None and self._differ("seconds"):
+            yield f"at most {duration(limits.seconds)}"
+        if limits.memory is not None and self._differ("memory"):
+            yield f"at most {size(limits.memory)}"
+        if task.dependencies:
+            yield f"after {', '.join(sorted(map(visible, task.dependencies)))}"
+
+    def _limits(self) -> list[Any]:
+        return [task.limits for task in self.tasks]
+
+    def _differ(self, kind: str) -> bool:
+        return len({getattr(limits, kind) for limits in self._limits()}) > 1
+
+    def _scripts(self) -> list[Script]:
+        return [task.action for task in self.tasks if isinstance(task.action, Script)]
+
+
+def _shared(phrase: str, values: list[Any]) -> Iterator[str]:
+    """Say a phrase once where a value is the same everywhere."""
+    first = values[0] if values else None
+    if first and all(value == first for value in values):
+        yield phrase.format(first)

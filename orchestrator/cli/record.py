@@ -14,27 +14,30 @@ from orchestrator.results import ExecutionResult
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What came of an order. `results` are by the script's place in it; `problem` says why some lack."""
+    """What came of an order. `results` are by the task's place in it; `problem` says why some lack."""
 
     order: Order
     results: Mapping[int, ExecutionResult]
     seconds: float
     stopped_by: signal.Signals | None
     problem: str
+    ended_early: str = ""
+    """Why the run was given up: its own deadline."""
 
     @property
     def success(self) -> bool:
-        """Say whether every script ended well."""
-        return not self.problem and all(result.success for result in self.results.values())
+        """Say whether every task ended well. Where none failed, one that was skipped was so by its own condition."""
+        well = not (self.problem or self.ended_early or self.stopped_by)
+        return well and all(result.ending in (Ending.OK, Ending.SKIPPED) for result in self.results.values())
 
     def counts(self) -> dict[Ending, int]:
-        """Return how many scripts ended in each way, without the ways that did not occur."""
+        """Return how many tasks ended in each way, without the ways that did not occur."""
         counts = Counter(result.ending for result in self.results.values())
         return {ending: counts[ending] for ending in Ending if counts[ending]}
 
 
 def was_run(result: ExecutionResult) -> bool:
-    """Say whether the script was run at all, or tried: not when it was cancelled or skipped before."""
+    """Say whether the task was run at all, or tried: not when it was cancelled or skipped before."""
     return result.pid is not None or result.ending not in (Ending.CANCELLED, Ending.SKIPPED)
 
 

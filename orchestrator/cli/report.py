@@ -79,7 +79,6 @@ class _Column(NamedTuple):
     align: Callable[[str, int], str] = str.rjust
 
 
-_NAME_HEADING = "script"
 _ENDING = _Column("ending", lambda result: result.ending.value, str.ljust)
 _EXIT = _Column("exit", lambda result: str(result.return_code))
 _TRIES = _Column("tries", lambda result: str(result.attempts))
@@ -101,7 +100,7 @@ def _table(record: Record, width: int) -> Text:
         columns.remove(_TRIES)
     cells = {column: [_cell(column, results[index]) for index in rows] for column in columns}
     widths = {column: max(map(len, [column.heading, *cells[column]])) for column in columns}
-    longest = max(map(cell_len, [_NAME_HEADING, *names]))
+    longest = max(map(cell_len, [order.noun, *names]))
     room = width
     for expendable in (None, _CPU, _PEAK, _EXIT, _TRIES, _WALL):
         if expendable in columns:
@@ -113,7 +112,7 @@ def _table(record: Record, width: int) -> Text:
 
     headings = [column.align(column.heading, widths[column]) for column in columns]
     table = Text(no_wrap=True)
-    table.append("  ".join([set_cell_size(_NAME_HEADING, room), *headings]).rstrip(), "dim")
+    table.append("  ".join([set_cell_size(order.noun, room), *headings]).rstrip(), "dim")
     for place, index in enumerate(rows):
         table.append("\n" + set_cell_size(shorten(names[place], room), room))
         for column in columns:
@@ -130,13 +129,15 @@ def _cell(column: _Column, result: ExecutionResult) -> str:
 
 def totals(record: Record) -> Text:
     """Say in one line what came of the run."""
-    line = Text(f"{count(len(record.order.scripts), 'script')}: ")
+    line = Text(f"{count(len(record.order.tasks), record.order.noun)}: ")
     parts = [Text(f"{number} {ending.value}", style_of(ending)) for ending, number in record.counts().items()]
-    lost = len(record.order.scripts) - len(record.results)
+    lost = len(record.order.tasks) - len(record.results)
     if lost:
         parts.append(Text(f"{lost} without a result", "red"))
     line.append_text(Text(", ").join(parts))
     line.append(f" in {duration(record.seconds)} ({count(record.order.jobs, 'job')})")
     if record.stopped_by:
         line.append(f", stopped by {record.stopped_by.name}")
+    if record.ended_early:
+        line.append(f", given up because {record.ended_early}")
     return line

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from orchestrator.cli.document import describe
 from orchestrator.cli.order import Order
+from orchestrator.programs import Script
 from orchestrator.results import ExecutionResult
 
 
@@ -34,7 +35,7 @@ class ResultsFolder:
         self.problem: OSError | None = None
         self._root = Path(path)
         self._order = order
-        self._digits = max(3, len(str(len(order.scripts))))
+        self._digits = max(3, len(str(len(order.tasks))))
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(self._root.iterdir()):
             raise NotEmptyError(f"the results folder {path!r} is not empty: name a new one, or empty it")
@@ -63,7 +64,11 @@ class ResultsFolder:
         _write_private(folder / "meta.json", json.dumps(meta, indent=2).encode() + b"\n")
 
     def _name(self, index: int) -> str:
-        plain = re.sub(r"[^A-Za-z0-9._-]", "_", os.path.basename(self._order.scripts[index]))
+        task = self._order.tasks[index]
+        name = task.name
+        if isinstance(task.action, Script):
+            name = name.removeprefix(os.path.dirname(task.action.path)).lstrip("/")
+        plain = re.sub(r"[^A-Za-z0-9._=-]", "_", name)
         return f"{index + 1:0{self._digits}}-{plain[:100]}"
 
 

@@ -1,12 +1,29 @@
-"""From what stands on the command line to the list of scripts: folders and patterns become files."""
+"""From what stands on the command line, or in a list, to scripts: folders and patterns become files."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
 
 import click
+
+from orchestrator.cli.gather import Named
+
+
+def named_scripts(paths: Iterable[str], lists: Iterable[str], *, null: bool) -> list[Named]:
+    """Return the scripts that paths and list files name, in this order; `-` among the paths is standard input.
+
+    Raises click.UsageError for a folder or a pattern that means nothing, and for a list that cannot be read.
+    """
+    found: list[Named] = []
+    for path in paths:
+        found += _listed(path, null) if path == "-" else map(Named, _expand(path))
+    for path in lists:
+        found += _listed(path, null)
+    return found
 
 
 def expand(paths: Iterable[str]) -> list[str]:
@@ -41,6 +58,33 @@ def _scripts_in(folder: str) -> list[str]:
     if not names:
         raise click.UsageError(f"there is no script (*.py, not starting with _) in the folder {_quoted(folder)}")
     return [os.path.join(folder, name) for name in sorted(names)]
+
+
+def _listed(path: str, null: bool) -> Iterator[Named]:
+    """Yield the scripts of a list: paths that end in NUL, or lines, but for empty ones and comments (#)."""
+    where = "standard input" if path == "-" else _quoted(path)
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(path, "rb") as file:
+                data = file.read()
+    except OSError as error:
+        raise click.UsageError(f"cannot read the list of scripts from {where}: {error.strerror}") from error
+    text = os.fsdecode(data)
+    if null or "\0" in text:
+        yield from (Named(entry) for entry in text.split("\0") if entry)
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if os.path.lexists(line):
+            yield Named(line)
+            continue
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise click.UsageError(f"{where}, line {number}: {error}: {_quoted(line)}") from error
+        if words:
+            yield Named(words[0], tuple(words[1:]))
 
 
 def _quoted(path: str) -> str:

@@ -13,6 +13,8 @@ import shutil
 import sys
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
+from orchestrator.cli import codes
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -87,6 +89,22 @@ class Outlet:
             except OSError as error:
                 self.problem = error
         return len(text)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes as they are: names need not be text."""
+        if self.problem is None:
+            try:
+                self._stream.flush()
+                self._stream.buffer.write(data)
+                self._stream.flush()
+            except OSError as error:
+                self.problem = error
+
+    def exit_code(self) -> int:
+        """Return the exit code of a command that only had to write this."""
+        if self.problem is None:
+            return codes.GOOD
+        return codes.READER_LEFT if self.reader_left else codes.TROUBLE
 
     def flush(self) -> None:
         """Do nothing: what was written has been flushed."""

@@ -6,12 +6,14 @@ import os
 import shlex
 
 from orchestrator.cli import codes
-from orchestrator.cli.document import document_of_order, document_of_record
+from orchestrator.cli.document import document_of_order, document_of_record, line_of_record
 from orchestrator.cli.order import Order
 from orchestrator.cli.record import Record
 from orchestrator.cli.report import report
 from orchestrator.cli.results_folder import ResultsFolder
 from orchestrator.cli.streams import Outlet
+from orchestrator.cli.view import View
+from orchestrator.programs import Script
 from orchestrator.wording import count, visible
 
 
@@ -20,29 +22,34 @@ def tell_order(order: Order, out: Outlet, err: Outlet, *, as_json: bool) -> int:
     if as_json:
         out.write(document_of_order(order))
         return _trouble_with(out, err)
-    out.write(f"would run {count(len(order.scripts), 'script')}, {', '.join(order.conditions())}:\n")
-    for index, script in enumerate(order.scripts):
-        missing = "" if os.path.lexists(script) else "  (there is no such file)"
-        out.write(f"  {order.label(index)}{missing}\n")
-    if order.arguments:
-        out.write(f"each with the arguments: {visible(shlex.join(order.arguments))}\n")
+    out.write(f"would run {count(len(order.tasks), order.noun)}, {', '.join(order.conditions())}:\n")
+    for index, task in enumerate(order.tasks):
+        out.write(f"  {order.label(index)}")
+        if isinstance(task.action, Script):
+            if task.action.args:
+                out.write(f": {visible(shlex.join(map(os.fsdecode, task.action.args)))}")
+            if not os.path.lexists(task.action.path):
+                out.write("  (there is no such file)")
+        if details := ", ".join(order.details(index)):
+            out.write(f"  [{details}]")
+        out.write("\n")
     return _trouble_with(out, err)
 
 
-def tell_record(
-    record: Record, folder: ResultsFolder | None, out: Outlet, err: Outlet, *, as_json: bool, quiet: bool
-) -> int:
+def tell_record(record: Record, folder: ResultsFolder | None, out: Outlet, err: Outlet, view: View) -> int:
     """Report a run: for people on standard output, or there as JSON and for people on standard error.
 
     When standard output takes nothing, people still find the report on standard error.
     """
     code = _code_of(record, folder)
-    if as_json:
+    if view.as_json:
         out.write(document_of_record(record, code))
+    elif view.jsonl:
+        out.write(line_of_record(record, code))
     else:
-        out.print(*report(record, out.width(), quiet=quiet))
-    if as_json or (out.problem is not None and not out.reader_left):
-        err.print(*report(record, err.width(), quiet=quiet))
+        out.print(*report(record, out.width(), quiet=view.quiet))
+    if view.as_json or view.jsonl or (out.problem is not None and not out.reader_left):
+        err.print(*report(record, err.width(), quiet=view.quiet))
     if record.problem:
         err.write(f"orchestrator: the run could not go on: {record.problem}\n")
     if folder is not None and folder.problem is not None:

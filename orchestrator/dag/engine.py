@@ -14,12 +14,12 @@ import logging
 import os
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.dag.calls import call, failure
 from orchestrator.dag.item import Item
 from orchestrator.dag.lanes import Attempt, ExecutorLane, LoopLane, News, Verdict
-from orchestrator.dag.model import Task, TaskResult, outcome_of_result, task_result
+from orchestrator.dag.model import Task, TaskResult, carried, outcome_of_result, task_result
 from orchestrator.dag.plan import Plan
 from orchestrator.dag.routes import Options, Routes
 from orchestrator.dag.telling import ProgressCallback, Teller
@@ -47,7 +47,13 @@ class Execution:
         self._plan = Plan(needs)
         self._options = options
         self._items = {name: Item(index, task) for index, (name, task) in enumerate(tasks.items())}
-        self._routes = Routes(options, self._ended, self._begun if options.on_event is not None else None)
+        told = options.on_event is not None
+        self._routes = Routes(
+            options,
+            self._ended,
+            self._begun if told else None,
+            self._printed if told and options.live_output else None,
+        )
         for item in self._items.values():
             if item.uses:
                 to_worker = self._routes.to_worker(item.task)
@@ -64,7 +70,11 @@ class Execution:
         self._bell: asyncio.Future[None] = self._loop.create_future()
         self._mistake: Exception | None = None
         self._in_turn = self._turn_due = False
+        self._drained = ""
+        """Why nothing more is started; then no failed attempt is made again either."""
         self._halted = ""
+        """Why also what runs was stopped."""
+        self._failures = 0
         self._error: OrchestratorTimeoutError | TaskFailedError | None = None
         self._began = self._loop.time()
 
@@ -207,14 +217,19 @@ class Execution:
         if self._teller is not None and not attempt.over:
             self._teller.begun(self._items[attempt.name].index, attempt.name, attempt.number, pid)
 
+    def _printed(self, attempt: Attempt, stream: int, data: bytes) -> None:
+        if self._teller is not None and not attempt.over:
+            self._teller.printed(self._items[attempt.name].index, attempt.name, stream, data)
+
     def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take what came of an attempt: the task has ended, or rests before the next one."""
         timer = self._timers.pop(attempt, None)
         if timer is not None:
             timer.cancel()
         value = outcome.value
-        if isinstance(value, ExecutionResult):
-            outcome = outcome_of_result(value, outcome)
+        result = value if isinstance(value, ExecutionResult) else carried(outcome.exception)
+        if result is not None:
+            outcome = outcome_of_result(result, outcome)
         elif isinstance(attempt.lane, ExecutorLane) and hasattr(type(value), "__await__"):
             attempt.over = False
             self._routes.loop.go_on(attempt, value)
@@ -232,20 +247,20 @@ class Execution:
         verdict = attempt.verdict
         if verdict is not None and outcome.ending is verdict.ending and verdict.reason not in outcome.reason:
             outcome = outcome._replace(reason=f"{outcome.reason}{verdict.reason}\n")  # the pool does not know why
-        result = self._result(item, attempt, outcome)
+        failed = self._result(item, attempt, outcome)
         delay = self._delay(item.task, outcome, attempt)
         if delay is None:
-            self._fail(item, outcome, result)
+            self._fail(item, outcome, failed)
             return
         self._plan.retry(attempt.name)
-        item.history = (*item.history, result)
+        item.history = (*item.history, failed)
         self._resting[attempt.name] = self._loop.call_later(delay, self._rested, attempt.name)
         if self._teller is not None:
-            self._teller.retrying(item.index, outcome, result, delay)
+            self._teller.retrying(item.index, outcome, failed, delay)
 
     def _delay(self, task: Task, outcome: Outcome, attempt: Attempt) -> float | None:
         """Return the seconds to rest before the next attempt, or None when this was the last."""
-        if task.retry_policy is None or self._halted or attempt.given_up:
+        if task.retry_policy is None or self._drained or attempt.given_up:
             return None
         try:
             return task.retry_policy.decide(outcome, attempt.number)
@@ -275,10 +290,13 @@ class Execution:
         skipped = self._plan.fail(name)
         self._note(item, outcome, result)
         self._skip(skipped, f"skipped because {name!r} failed")
-        if self._options.fail_fast and not self._halted:
-            last = (result.error or "").rstrip().rpartition("\n")[2]
-            self._error = TaskFailedError(f"{item.task} failed ({result.ending.value}): {last}", result=result)
-            self._halt(f"{name!r} failed, and fail_fast is set")
+        self._failures += 1
+        if self._options.bears(self._failures, len(self._items)) or self._drained:
+            return
+        last = (result.error or "").rstrip().rpartition("\n")[2]
+        self._error = TaskFailedError(f"{item.task} failed ({result.ending.value}): {last}", result=result)
+        end = self._drain if self._options.halt == "soon" else self._halt
+        end(f"{name!r} failed, and fail_fast is set")
 
     def _skip(self, names: Collection[str], reason: str) -> None:
         outcome = Outcome(Ending.SKIPPED, reason=f"{reason}\n", return_code=1)
@@ -313,11 +331,17 @@ class Execution:
             self._halt(reason)
             self._turn()
 
-    def _halt(self, reason: str) -> None:
-        """Start nothing more and stop what runs. Every attempt under way ends in bounded time."""
-        if self._halted:
+    def obey(self, order: Literal["drain", "cancel"]) -> None:
+        """Carry out an order from outside: start nothing more, or also stop what runs."""
+        if not self._plan.over:
+            (self._drain if order == "drain" else self._halt)("the run was stopped")
+            self._turn()
+
+    def _drain(self, reason: str) -> None:
+        """Start nothing more; what runs goes on."""
+        if self._drained:
             return
-        self._halted = reason
+        self._drained = reason
         self._skip(self._plan.give_up(), f"skipped because {reason}")
         self._due.clear()
         for name, rest in list(self._resting.items()):
@@ -328,6 +352,13 @@ class Execution:
             last.notes += (f"no further attempt was made, because {reason}",)
             self._fail(item, Outcome(last.ending, reason=f"{last.error}\n", return_code=last.return_code), last)
         self._resting.clear()
+
+    def _halt(self, reason: str) -> None:
+        """Start nothing more and stop what runs. Every attempt under way ends in bounded time."""
+        if self._halted:
+            return
+        self._halted = reason
+        self._drain(reason)
         for attempt in self._running:
             if not attempt.over:
                 attempt.verdict = attempt.verdict or Verdict(Ending.CANCELLED, f"stopped because {reason}")
@@ -345,7 +376,7 @@ class Execution:
         timer = self._timers.pop(attempt, None)
         if timer is not None:
             timer.cancel()
-        patience = attempt.task.grace + attempt.lane.leeway
+        patience = attempt.task.grace + attempt.lane.leeway(attempt)
         self._timers[attempt] = self._loop.call_later(patience, self._give_up, attempt)
 
     def _give_up(self, attempt: Attempt) -> None:

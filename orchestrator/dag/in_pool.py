@@ -1,6 +1,7 @@
-"""PoolLane: attempts in worker processes, with limits, captured output and accounts.
+"""PoolLane: attempts in processes, with limits, captured output and accounts.
 
-One group of the pool for each kind of limits, so that short tasks can travel together.
+Callables go to workers; programs (scripts, shell lines) are run by the pool themselves. One group of the pool for
+each kind of terms, so that short tasks can travel together.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.dag.calls import failure, run_coroutine
-from orchestrator.dag.lanes import Attempt, Begun, Ended, News
+from orchestrator.dag.lanes import Attempt, Begun, Ended, News, Printed
 from orchestrator.exceptions import ConcurrencyError, UnsendableError
-from orchestrator.limits import Limits
+from orchestrator.limits import Limits, tighter
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool.job import Group, Job
 from orchestrator.pool.payload import Packer
 from orchestrator.pool.pool import Pool
 from orchestrator.pool.shared import borrowed
+from orchestrator.programs import CannotRun, Program
+from orchestrator.results import result_of_outcome
 
 Take = Callable[[list[tuple[Job, Outcome]]], None]
 
@@ -41,40 +44,70 @@ class PoolLane:
     """Attempts in a pool: one that was given, or the shared one with this many workers (None: the default)."""
 
     remains = "its worker does not end"
-    leeway = 10.0
     pickles = True
 
-    def __init__(self, ended: Ended, begun: Begun | None, pool: Pool | None, max_workers: int | None) -> None:
+    def __init__(
+        self,
+        ended: Ended,
+        begun: Begun | None,
+        printed: Printed | None,
+        pool: Pool | None,
+        max_workers: int | None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = ended
         self._begun = begun
+        self._printed = printed
         self.tells_begun = begun is not None
         self._lent = contextlib.ExitStack()
         self._pool = pool or self._lent.enter_context(borrowed(max_workers))
-        self._groups: dict[Limits, _Attempts] = {}
+        self._groups: dict[object, _Attempts] = {}
         self._batch: list[Job] = []
         self._flying: set[Job] = set()
 
     def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Pickle the call; `flush` queues it."""
-        task = attempt.task
-        limits = task.limits
-        group = self._groups.get(limits)
-        if group is None:
-            group = self._groups[limits] = _Attempts(self._loop, limits, self._take, self._begun)
-        action = functools.partial(run_coroutine, task.action) if task.is_coroutine else task.action
+        """Make the job; `flush` queues it."""
         try:
-            function, pickled = group.packer.pack(functools.partial(action, *args, **kwargs))
+            job = self._job(attempt, args, kwargs)
         except UnsendableError as error:
             advice = '; define it at the top level of a module, or run it with executor="thread"'
-            if task.has_limits:
+            if attempt.task.has_limits:
                 advice += " and without limits"
             reason = f"it cannot be sent to a worker process: {error}{advice}\n"
             outcome = Outcome(Ending.UNSENDABLE, reason=reason, exception=error, return_code=1)
-            self._ended([(attempt, outcome)])
+        except CannotRun as error:
+            outcome = error.outcome
+        except Exception as error:  # arguments that no program can get
+            outcome = failure(error)
+        else:
+            attempt.handle = job
+            self._batch.append(job)
             return
-        attempt.handle = Job(group, attempt, attempt.name, pickled, function)
-        self._batch.append(attempt.handle)
+        self._ended([(attempt, outcome)])
+
+    def _job(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Job:
+        task = attempt.task
+        action = task.action
+        if isinstance(action, Program):
+            group = self._group(tighter(task.limits, action.limits), action.cwd, action.env)
+            return Job(group, attempt, attempt.name, command=action.command_line(*args, **kwargs))
+        group = self._group(task.limits)
+        if task.is_coroutine:
+            action = functools.partial(run_coroutine, action)
+        function, pickled = group.packer.pack(functools.partial(action, *args, **kwargs))
+        return Job(group, attempt, attempt.name, pickled, function)
+
+    def _group(self, limits: Limits, cwd: str | None = None, env: Mapping[str, str] | None = None) -> _Attempts:
+        terms = limits, cwd, None if env is None else tuple(env.items())
+        group = self._groups.get(terms)
+        if group is None:
+            group = self._groups[terms] = _Attempts(self._loop, self._take, self._begun, self._printed)
+            group.limits, group.cwd, group.env = limits, cwd, None if env is None else dict(env)
+        return group
+
+    def leeway(self, attempt: Attempt) -> float:
+        """Return more than a worker or a program ever needs to be killed in."""
+        return 10.0
 
     def flush(self) -> None:
         """Queue what was begun, in one go."""
@@ -105,6 +138,8 @@ class PoolLane:
             if outcome.ending is Ending.SKIPPED and outcome.exception is not None:  # no worker can be started
                 outcome = outcome._replace(ending=Ending.RAISED)
             attempt: Attempt = job.key
+            if job.command is not None and outcome.ending is not Ending.SKIPPED:
+                outcome = Outcome(Ending.OK, result_of_outcome(outcome, job.name), seconds=outcome.seconds)
             if not attempt.over:
                 news.append((attempt, outcome))
         self._ended(news)
@@ -118,23 +153,30 @@ class PoolLane:
 
 
 class _Attempts(Group):
-    """The attempts with the same limits. Slot threads tell it what happens; it tells the event loop."""
+    """The attempts on the same terms. Slot threads tell it what happens; it tells the event loop."""
 
     keeps_pickles = True
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, take: Take, begun: Begun | None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, take: Take, begun: Begun | None, printed: Printed | None
+    ) -> None:
         super().__init__()
-        self.limits = limits
-        self.wants_start = begun is not None
         self.packer = Packer(self.share)
         self._loop = loop
         self._take = take
         self._begun = begun
+        self._printed = printed
+        self.wants_start = begun is not None
+        self.wants_output = printed is not None
 
     def begun(self, job: Job, pid: int) -> None:
         if self._begun is not None:
             attempt: Attempt = job.key
             self._tell(self._begun, attempt, pid)
+
+    def wrote(self, job: Job, stream: int, data: bytes) -> None:
+        if self._printed is not None:
+            self._tell(self._printed, job.key, stream, data)
 
     def deliver_all(self, ended: list[tuple[Job, Outcome]]) -> None:
         self._tell(self._take, ended)

@@ -16,6 +16,10 @@ from typing import Any, NamedTuple, Protocol
 from orchestrator.dag.calls import call, call_coroutine, failure
 from orchestrator.dag.model import Task
 from orchestrator.outcome import CANCELLED_CODE, TIMED_OUT_CODE, Ending, Outcome
+from orchestrator.stopping import Scope, enter
+
+RUNNERS_LEEWAY = 5.0
+"""Seconds in which a runner that was told to stop has ended: grace period, kill and sweep."""
 
 CODES = {Ending.TIMED_OUT: TIMED_OUT_CODE, Ending.CANCELLED: CANCELLED_CODE}
 
@@ -61,6 +65,7 @@ class Attempt:
 News = tuple[Attempt, Outcome]
 Ended = Callable[[Sequence[News]], None]
 Begun = Callable[[Attempt, int], None]
+Printed = Callable[[Attempt, int, bytes], None]
 
 
 class Lane(Protocol):
@@ -68,8 +73,6 @@ class Lane(Protocol):
 
     remains: str
     """What may still be running when an attempt was given up, as its result says."""
-    leeway: float
-    """Seconds, on top of the task's grace period, in which an attempt that was asked to stop is waited for."""
     pickles: bool
     """Whether arguments go through the pool's pickles, so that a value may be sent on as it came."""
     tells_begun: bool
@@ -77,6 +80,9 @@ class Lane(Protocol):
 
     def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Begin an attempt. Raises nothing that is the user's: that is an outcome."""
+
+    def leeway(self, attempt: Attempt) -> float:
+        """Return the seconds, on top of the task's grace period, for which one that was asked to stop is waited for."""
 
     def stop_all(self, attempts: Sequence[Attempt]) -> None:
         """Ask the attempts under way to stop, all of this lane's; each will end soon, or be given up."""
@@ -92,12 +98,15 @@ class LoopLane:
     """Coroutines, as asyncio tasks of the running loop."""
 
     remains = "its coroutine refuses to be cancelled and may still run"
-    leeway = 0.0
     pickles = tells_begun = False
 
     def __init__(self, ended: Ended) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = ended
+
+    def leeway(self, attempt: Attempt) -> float:
+        """Return 0: a coroutine hears of its cancellation at once."""
+        return 0.0
 
     def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Create the asyncio task."""
@@ -155,10 +164,10 @@ class ExecutorLane:
     """Plain callables, in an executor, through `loop.run_in_executor`.
 
     With `own`, the executor's threads are the workflow's: each attempt is measured where it runs, sees the
-    context variables of whoever executes the workflow (as `asyncio.to_thread` has it), and raises nothing.
+    context variables of whoever executes the workflow (as `asyncio.to_thread` has it), and raises nothing. A thread
+    cannot be stopped, but what our own runners do in it can: see `orchestrator.stopping`.
     """
 
-    leeway = 0.0
     pickles = tells_begun = False
 
     def __init__(self, ended: Ended, executor: Executor, *, own: bool) -> None:
@@ -173,9 +182,10 @@ class ExecutorLane:
         """Submit the call."""
         action = attempt.task.action
         box: list[Outcome] = []
+        scope = Scope()
         if self._own:
             context = contextvars.copy_context()
-            work: Callable[[], Any] = functools.partial(context.run, _call_into, box, action, args, kwargs)
+            work: Callable[[], Any] = functools.partial(context.run, _call_into, box, scope, action, args, kwargs)
         else:
             work = functools.partial(action, *args, **kwargs)
         try:
@@ -183,7 +193,7 @@ class ExecutorLane:
         except Exception as error:  # it was shut down, it is broken, no thread can be started
             self._ended(((attempt, failure(error)),))
             return
-        attempt.handle = waiting, self._executor.last, box
+        attempt.handle = waiting, self._executor.last, box, scope
         waiting.add_done_callback(functools.partial(self._done, attempt))
 
     def _done(self, attempt: Attempt, waiting: asyncio.Future[Any]) -> None:
@@ -201,9 +211,15 @@ class ExecutorLane:
         self._ended(((attempt, outcome),))
 
     def stop_all(self, attempts: Sequence[Attempt]) -> None:
-        """Cancel the calls that have not started; those that have may come to their own end."""
+        """Cancel the calls that have not started; in the others stop what can be stopped."""
         for attempt in attempts:
-            attempt.handle[1].cancel()
+            _, future, _, scope = attempt.handle
+            if not future.cancel():
+                scope.stop()
+
+    def leeway(self, attempt: Attempt) -> float:
+        """Return more where something is being stopped, which has a grace period of its own."""
+        return RUNNERS_LEEWAY if attempt.handle is not None and attempt.handle[3].busy else 0.0
 
     def give_up(self, attempt: Attempt) -> None:
         """Hear no more of a call."""
@@ -216,11 +232,14 @@ class ExecutorLane:
             self._executor.shutdown(wait=orderly and not self._given_up, cancel_futures=True)
 
 
-def _call_into(box: list[Outcome], action: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Call, and leave the outcome in a box.
+def _call_into(
+    box: list[Outcome], scope: Scope, action: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Call in a scope, and leave the outcome in a box.
 
     The two futures that `run_in_executor` chains refer to each other for ever, and would keep the value in memory.
     """
+    enter(scope)
     box.append(call(action, args, kwargs))
 
 

@@ -26,6 +26,12 @@ Where = Literal["thread", "process"] | Executor
 """Where a plain callable runs: in a thread, in a worker process, or wherever an executor has it run."""
 
 
+class ProgramAction:
+    """Base of the actions that are programs of their own, which the pool runs: see `orchestrator.programs`."""
+
+    __slots__ = ()
+
+
 class TaskStatus(Enum):
     """Where a task is in its life; `Plan` has the legal moves."""
 
@@ -97,6 +103,12 @@ def task_result(
         ending, started, stdout.decode("utf-8", "replace") if stdout else "",
         stderr.decode("utf-8", "replace") if stderr else "", code, cpu, peak, pid, exception, notes, history,
     )  # fmt: skip
+
+
+def carried(error: BaseException | None) -> ExecutionResult | None:
+    """Return the result that a StepError carries."""
+    result = error.result if isinstance(error, StepError) else None
+    return result if isinstance(result, ExecutionResult) else None
 
 
 def outcome_of_result(result: ExecutionResult, outcome: Outcome) -> Outcome:
@@ -189,6 +201,11 @@ class Task:
     def is_coroutine(self) -> bool:
         """Whether calling the action gives a coroutine."""
         return self._looked_at()[1]
+
+    @property
+    def is_program(self) -> bool:
+        """Whether the action is a program of its own, not a function."""
+        return isinstance(self.action, ProgramAction)
 
     @property
     def wants_all_results(self) -> bool:

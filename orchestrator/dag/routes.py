@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from orchestrator.dag.lanes import Begun, Ended, ExecutorLane, Lane, LoopLane
+from orchestrator.dag.lanes import Begun, Ended, ExecutorLane, Lane, LoopLane, Printed
 from orchestrator.dag.model import Task, Where, runs_limits
 from orchestrator.dag.threads import Threads
 from orchestrator.events import Listener
@@ -29,8 +29,16 @@ class Options:
     max_concurrency: int | None = None
     executor: Where | None = None
     max_workers: int | None = None
-    fail_fast: bool = False
+    tolerated: float | None = None
+    """As `orchestrator.limits.tolerance` has it."""
+    halt: Literal["now", "soon"] = "now"
     on_event: Listener | None = None
+    live_output: bool = False
+
+    def bears(self, failures: int, total: int) -> bool:
+        """Whether the run goes on after so many failures, of so many tasks in all."""
+        tolerated = self.tolerated
+        return tolerated is None or failures <= (tolerated * total if 0 < tolerated < 1 else tolerated)
 
     def with_timeout(self, seconds: float | None) -> Options:
         """Return the same options with another deadline."""
@@ -40,10 +48,11 @@ class Options:
 class Routes:
     """The lanes of one execution. Used in its event loop's thread."""
 
-    def __init__(self, options: Options, ended: Ended, begun: Begun | None) -> None:
+    def __init__(self, options: Options, ended: Ended, begun: Begun | None, printed: Printed | None) -> None:
         self._options = options
         self._ended = ended
         self._begun = begun
+        self._printed = printed
         self._lanes: dict[object, Lane] = {}
         self._gathering: list[PoolLane] = []
 
@@ -81,6 +90,9 @@ class Routes:
     def _key_of(self, task: Task) -> object:
         """Return where a task runs: in the loop, in our threads, in the pool, or the executor that has it run."""
         where = task.executor
+        if task.is_program:
+            where = where or self._options.executor
+            return where if runs_limits(where) else _POOL
         if task.is_coroutine:
             return _POOL if where == "process" else _LOOP
         if where is None:
@@ -108,5 +120,5 @@ class Routes:
         from orchestrator.dag.in_pool import PoolLane  # late: what runs in this process needs no pool
 
         pool = None if key is _POOL else cast("Pool", key)
-        self._gathering.append(PoolLane(self._ended, self._begun, pool, self._options.max_workers))
+        self._gathering.append(PoolLane(self._ended, self._begun, self._printed, pool, self._options.max_workers))
         return self._gathering[-1]

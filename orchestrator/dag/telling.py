@@ -11,10 +11,11 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
-from orchestrator.dag.model import TaskResult, TaskStatus
-from orchestrator.events import Event, Finished, Listener, Retrying, Started
+from orchestrator.dag.model import TaskResult, TaskStatus, carried
+from orchestrator.events import Event, Finished, Listener, Printed, Retrying, Started
 from orchestrator.outcome import Outcome
 from orchestrator.results import ExecutionResult, result_of_outcome
 
@@ -42,6 +43,10 @@ class Teller:
     def begun(self, index: int, name: str, attempt: int, pid: int) -> None:
         """Tell that an attempt has begun in this process."""
         self._say(Started(index, name, pid, attempt))
+
+    def printed(self, index: int, name: str, stream: int, data: bytes) -> None:
+        """Tell what a program has written."""
+        self._say(Printed(index, name, stream, data))
 
     def retrying(self, index: int, outcome: Outcome, result: TaskResult, delay: float) -> None:
         """Tell that an attempt failed and another comes in `delay` seconds."""
@@ -73,7 +78,11 @@ class Teller:
                 awaitable.close()  # or it would warn that it was never awaited
 
     def _as_execution(self, index: int, outcome: Outcome, result: TaskResult) -> ExecutionResult:
-        return result_of_outcome(outcome, result.name, result.attempts, self._history.get(index, ()))
+        history = self._history.get(index, ())
+        own = outcome.value if outcome.exception is None else carried(outcome.exception)
+        if isinstance(own, ExecutionResult):
+            return replace(own, name=result.name, attempts=result.attempts, history=history)
+        return result_of_outcome(outcome, result.name, result.attempts, history)
 
     def _call(self, name: str, status: TaskStatus, result: TaskResult | None) -> None:
         if self._callback is None:

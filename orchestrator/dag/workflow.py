@@ -6,8 +6,11 @@ It keeps the tasks; `plan.py` knows their order, `engine.py` runs them, `drawing
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
 
 from orchestrator import settings
 from orchestrator.dag import drawing
@@ -16,9 +19,9 @@ from orchestrator.dag.model import Task, TaskResult, Where, check_executor
 from orchestrator.dag.plan import Plan
 from orchestrator.dag.routes import Options
 from orchestrator.dag.telling import ProgressCallback
-from orchestrator.events import Listener
+from orchestrator.events import Event, Listener
 from orchestrator.exceptions import StateError, WorkflowError
-from orchestrator.limits import check_seconds
+from orchestrator.limits import check_seconds, tolerance
 
 
 class Workflow:
@@ -28,8 +31,10 @@ class Workflow:
     `CODOMYRMEX_WORKFLOW_TIMEOUT`, else no limit); `max_concurrency`, attempts under way at a time (None: any number
     of coroutines and process tasks, CPUs + 4 threads, at most 32); `executor`, where plain callables run that do not
     say otherwise: "thread" (the default), "process" or any `concurrent.futures.Executor`; `max_workers`, worker
-    processes for the tasks in processes (None: `CODOMYRMEX_MAX_WORKERS`, else 4); with `fail_fast` the first task that
-    fails for good ends the run; `on_event`, a listener (see `orchestrator.events`), called in the event loop.
+    processes for the tasks in processes (None: `CODOMYRMEX_MAX_WORKERS`, else 4); `fail_fast`, True, a number of
+    failures or a share such as "10%", at which the run ends: what runs is stopped (`halt="now"`) or comes to its end
+    (`halt="soon"`); `on_event`, a listener (see `orchestrator.events`), called in the event loop, which with
+    `live_output` also hears what programs write.
 
     Raises TypeError or ValueError at once for what makes no sense.
 
@@ -50,8 +55,10 @@ class Workflow:
         max_concurrency: int | None = None,
         executor: Where | None = None,
         max_workers: int | None = None,
-        fail_fast: bool = False,
+        fail_fast: bool | int | str = False,
+        halt: Literal["now", "soon"] = "now",
         on_event: Listener | None = None,
+        live_output: bool = False,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"a workflow's name must be text, not {name!r}; tasks are added by add_task or tasks=")
@@ -61,6 +68,8 @@ class Workflow:
             settings.check_workers(max_workers)
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be callable, not {on_event!r}")
+        if halt not in ("now", "soon"):
+            raise ValueError(f"halt must be 'now' (stop what runs too) or 'soon' (let it end), not {halt!r}")
         check_executor(executor, f"workflow {name!r}")
         self.name = name
         self._options = Options(
@@ -68,12 +77,15 @@ class Workflow:
             max_concurrency=max_concurrency,
             executor=executor,
             max_workers=max_workers,
-            fail_fast=bool(fail_fast),
+            tolerated=tolerance(fail_fast),
+            halt=halt,
             on_event=on_event,
+            live_output=live_output,
         )
         self._tasks: dict[str, Task] = {}
         self._results: dict[str, TaskResult] = {}  # of the present or the last execution, which fills it
         self._executing = False
+        self._execution: tuple[asyncio.AbstractEventLoop, Execution] | None = None
         for task in tasks:
             self.add_task(task)
 
@@ -98,6 +110,17 @@ class Workflow:
             )
         task.owner = weakref.ref(self)
         self._tasks[task.name] = task
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have one more listener told of what happens, from the next execution on, after `on_event`."""
+        told = self._options.on_event
+
+        def tell_both(event: Event) -> None:
+            assert told is not None
+            told(event)
+            listener(event)
+
+        self._options = replace(self._options, on_event=listener if told is None else tell_both)
 
     @property
     def tasks(self) -> Mapping[str, Task]:
@@ -198,9 +221,25 @@ class Workflow:
         try:
             execution = Execution(dict(self._tasks), self._needs(), options, progress_callback)
             self._results = execution.results
+            self._execution = asyncio.get_running_loop(), execution
             return await execution.run()
         finally:
+            self._execution = None
             self._executing = False
+
+    def drain(self) -> None:
+        """Start no more tasks in the present execution; what runs goes on. Safe in any thread and signal handler."""
+        self._order("drain")
+
+    def cancel(self) -> None:
+        """Also stop what runs; `execute` then returns, with a result for every task. Safe as `drain` is."""
+        self._order("cancel")
+
+    def _order(self, order: Literal["drain", "cancel"]) -> None:
+        if self._execution is not None:
+            loop, execution = self._execution
+            with contextlib.suppress(RuntimeError):  # the loop has just been closed: all is over
+                loop.call_soon_threadsafe(execution.obey, order)
 
     def run(self, progress_callback: ProgressCallback | None = None) -> dict[str, TaskResult]:
         """Do as `execute` does, in an event loop of its own. Raises RuntimeError where one runs already."""

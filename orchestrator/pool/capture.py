@@ -24,10 +24,10 @@ _TRIM_ABOVE = 1 << 16
 class Capture:
     """One stream of one child. Owned by the slot thread that supervises the child."""
 
-    __slots__ = ("_base", "_limit", "_punched", "begin", "fd")
+    __slots__ = ("_base", "_limit", "_punched", "_told", "begin", "fd")
 
     def __init__(self, limit: int) -> None:
-        self.fd = _unnamed_file()
+        self.fd = unnamed_file()
         # A random start tells our file from any other by its size alone (workers/output.py).
         unbounded = resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
         self._base = 1 + int.from_bytes(os.urandom(3)) if unbounded else 0
@@ -36,6 +36,7 @@ class Capture:
         self.begin = self._base
         """Where the running task found the file's end."""
         self._punched = 0
+        self._told = self._base
 
     def end(self) -> int:
         """Return the offset at which the file ends now."""
@@ -52,11 +53,16 @@ class Capture:
             self.begin = max(begin, stop)
             return b""
         self.begin, self._punched = stop, 0
-        if size <= self._limit:
-            return self._pread(begin, size)
-        half = self._limit // 2
-        head, tail = self._pread(begin, half), self._pread(stop - half, half)
-        return b"%s\n[... %d bytes of output cut ...]\n%s" % (head, size - 2 * half, tail)
+        return _shortened(self.fd, begin, size, self._limit)
+
+    def fresh(self) -> bytes:
+        """Return what was written since the last call; of a flood the end, after a line that says how much was cut."""
+        start, stop = max(self._told, self.begin), self.end()
+        self._told = stop
+        cut = stop - start - self._limit // 2
+        if cut <= 0:
+            return _pread(self.fd, start, stop - start)
+        return b"\n[... %d bytes of output cut ...]\n%s" % (cut, _pread(self.fd, start + cut, stop - start - cut))
 
     def relieve(self) -> None:
         """Give back the middle of a flood: call now and then while a task runs."""
@@ -79,19 +85,34 @@ class Capture:
             os.close(self.fd)
             self.fd = -1
 
-    def _pread(self, offset: int, size: int) -> bytes:
-        parts = []
-        while size > 0:
-            part = os.pread(self.fd, min(size, 1 << 30), offset)
-            if not part:
-                break
-            parts.append(part)
-            offset += len(part)
-            size -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+def shortened(fd: int, limit: int) -> bytes:
+    """Return what a file holds; more than the limit as head and tail with a line between that says how much was cut."""
+    return _shortened(fd, 0, os.fstat(fd).st_size, limit)
 
 
-def _unnamed_file() -> int:
+def _shortened(fd: int, begin: int, size: int, limit: int) -> bytes:
+    if size <= limit:
+        return _pread(fd, begin, size)
+    half = limit // 2
+    head, tail = _pread(fd, begin, half), _pread(fd, begin + size - half, half)
+    return b"%s\n[... %d bytes of output cut ...]\n%s" % (head, size - 2 * half, tail)
+
+
+def _pread(fd: int, offset: int, size: int) -> bytes:
+    parts = []
+    while size > 0:
+        part = os.pread(fd, min(size, 1 << 30), offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def unnamed_file() -> int:
+    """Return a descriptor of an empty file that no folder lists, in append mode: memory, where there is memfd."""
     try:
         fd = os.memfd_create("orchestrator-output", os.MFD_CLOEXEC)
     except OSError as error:

@@ -7,20 +7,22 @@ started ends RAISED with the shell's codes: 127 not found, 126 found but not run
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator import settings
 from orchestrator.limits import Limits
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool import exits
+from orchestrator.pool.capture import unnamed_file
 from orchestrator.pool.child import Child, StartError, State
 from orchestrator.pool.endings import how_it_ended, stopped_outcome
-from orchestrator.pool.job import Job
+from orchestrator.pool.job import CommandLine, Input, Job
 from orchestrator.pool.lifeline import lifeline
 from workers import tree
 from workers.tree import COOKIE
@@ -38,14 +40,22 @@ class Command(Child):
         self._process: subprocess.Popen[bytes] | None = None
         self._usage: resource.struct_rusage | None = None
         self._high_water = 0
+        self._job: Job | None = None
+        """What runs, if its group wants to hear what it writes."""
 
     def run(self, job: Job) -> Outcome:
         """Run the program to its end. Raises StartError when the machine is short of processes or descriptors."""
         group = job.group
+        assert job.command is not None
+        if group.wants_output:
+            self._job = job
         known = frozenset(tree.pids())
         self.begin_task(job.name)
         try:
-            self._start(job, group.cwd, group.env)
+            self._start(job.command, group.cwd, group.env)
+        except _InputError as error:
+            self.bury(sweep=False)
+            return Outcome(Ending.RAISED, reason=f"{job.name}: cannot be run: {error}\n", return_code=126)
         except OSError as error:
             self.bury(sweep=False)
             if error.errno in _SCARCE:
@@ -56,12 +66,10 @@ class Command(Child):
             return Outcome(Ending.RAISED, reason=f"{job.name}: cannot be run: {error}\n", return_code=126)
         if group.wants_start:
             group.begun(job, self.pid)
-        self._supervise(job, group.limits)
+        self._supervise(job, job.command.seconds, group.limits)
         return self._conclude(known)
 
-    def _start(self, job: Job, cwd: str | None, extra: Mapping[str, str] | None) -> None:
-        line = job.command
-        assert line is not None
+    def _start(self, line: CommandLine, cwd: str | None, extra: Mapping[str, str] | None) -> None:
         env = {
             **os.environ,
             "PYTHONUNBUFFERED": "1",
@@ -70,23 +78,26 @@ class Command(Child):
         env |= {COOKIE: self.cookie, settings.DEPTH: str(settings.depth() + 1)}
         exits.arm()
         lifeline.announce(self.cookie)
-        self._process = subprocess.Popen(
-            list(line.argv),
-            stdin=subprocess.DEVNULL if line.stdin is None else line.stdin,
-            stdout=self.stdout.fd,
-            stderr=self.stderr.fd,
-            cwd=cwd,
-            env=env,
-            start_new_session=True,
-        )
+        with _opened(line.stdin) as stdin:
+            self._process = subprocess.Popen(
+                list(line.argv),
+                stdin=stdin,
+                stdout=self.stdout.fd if line.stdout is None else line.stdout,
+                stderr=self.stderr.fd if line.stderr is None else line.stderr,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+            )
         self.adopt(self._process.pid)
         self.move(State.BUSY)
 
-    def _supervise(self, job: Job, limits: Limits) -> None:
+    def _supervise(self, job: Job, allowed: Callable[[], float | None] | None, limits: Limits) -> None:
         """Wait for the program's end; condemn it when it has to go."""
         self._tick_at = self.started_at + _EARLY_SECONDS
         seconds = limits.seconds
         while True:
+            if allowed is not None:
+                seconds = allowed()
             deadline = float("inf") if seconds is None else self.started_at + self.stalled + seconds
             if job.cancelled:
                 self.condemn(Ending.CANCELLED, "cancelled while it ran", limits.grace)
@@ -97,12 +108,24 @@ class Command(Child):
 
     def _tick(self, now: float, memory_limit: int | None) -> None:
         self._high_water = max(self._high_water, _high_water(self.pid))
+        self._tell_output()
         super()._tick(now, memory_limit)
+
+    def _tell_output(self) -> None:
+        """Pass on what was written, where it is wanted before the end."""
+        job = self._job
+        if job is None:
+            return
+        for number, stream in ((1, self.stdout), (2, self.stderr)):
+            data = stream.fresh()
+            if data:
+                job.group.wrote(job, number, data)
 
     def _conclude(self, known: frozenset[int]) -> Outcome:
         seconds = self.running_seconds()
         status = self.status()
         swept = self.sweep(known if self.verdict is None else frozenset())
+        self._tell_output()
         if self.verdict is None and status >= 0:
             ending = Ending.RAISED if status else Ending.OK
             reason = f"{how_it_ended(status)}\n" if status else ""
@@ -156,6 +179,48 @@ def _high_water(pid: int) -> int:
     except OSError:
         pass
     return 0
+
+
+class _InputError(Exception):
+    """The standard input that was asked for cannot be had."""
+
+
+@contextlib.contextmanager
+def _opened(source: Input) -> Iterator[int]:
+    """Open what a program is to read, until it has been started."""
+    if source is None or isinstance(source, int):
+        yield subprocess.DEVNULL if source is None else source
+        return
+    try:
+        descriptor = _file_with(source) if isinstance(source, bytes) else _file_at(source)
+    except OSError as error:
+        what = "its standard input" if isinstance(source, bytes) else f"its standard input {os.fspath(source)!r}"
+        raise _InputError(f"{what} cannot be opened: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _file_with(data: bytes) -> int:
+    """Return a descriptor from which the data can be read."""
+    descriptor = unnamed_file()
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _file_at(path: os.PathLike[str]) -> int:
+    """Return a descriptor of a file; a FIFO that nobody writes to is at its end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _not_started(job: Job, error: OSError, cwd: str | None) -> Outcome:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,12 +68,23 @@ class Pace:
         return 1 if expected is None else max(1, int(seconds / max(expected, _FLOOR_SECONDS)))
 
 
+Input = int | bytes | os.PathLike[str] | None
+"""What a program reads: a descriptor, data, a file by its path, or nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """A program to run: its arguments, the file for its standard input (None: empty), and the shown name."""
+    """A program to run, and its standard streams.
+
+    `stdout` and `stderr` are captured (None) or go to a descriptor, which stays its owner's. `seconds`, asked again
+    and again while the program runs, says for how long it may (None: no limit); without it the group's limits do.
+    """
 
     argv: Sequence[str | bytes]
-    stdin: int | None = None
+    stdin: Input = None
+    stdout: int | None = None
+    stderr: int | None = None
+    seconds: Callable[[], float | None] | None = None
 
 
 class Group:
@@ -85,6 +97,7 @@ class Group:
     cwd: str | None = None
     env: dict[str, str] | None = None
     wants_start = False
+    wants_output = False
     uniform = False
     """Whether the jobs are of one kind, so that many short ones may be claimed together."""
     keeps_pickles = False
@@ -107,6 +120,9 @@ class Group:
 
     def begun(self, job: Job, pid: int) -> None:
         """Hear that a job has started. Called only where `wants_start` is set."""
+
+    def wrote(self, job: Job, stream: int, data: bytes) -> None:
+        """Hear what a command has written to stream 1 or 2, soon after. Called only where `wants_output` is set."""
 
     def deliver(self, job: Job, outcome: Outcome) -> None:
         """Hear how a job ended: exactly once for each."""

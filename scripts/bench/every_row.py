@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import rows_discovery
 import rows_faults
 import rows_footprint
 import rows_scripts
@@ -10,7 +11,12 @@ import rows_workflow
 
 ROWS = tuple(
     sorted(
-        rows_throughput.ROWS + rows_faults.ROWS + rows_scripts.ROWS + rows_footprint.ROWS + rows_workflow.ROWS,
+        rows_throughput.ROWS
+        + rows_faults.ROWS
+        + rows_scripts.ROWS
+        + rows_footprint.ROWS
+        + rows_workflow.ROWS
+        + rows_discovery.ROWS,
         key=lambda row: row.number,
     )
 )

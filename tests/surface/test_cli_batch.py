@@ -78,9 +78,8 @@ def test_a_dry_run_runs_nothing_and_lists_scripts_limits_and_arguments(shell: Sh
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
         "would run 2 scripts, 2 at a time, at most 1 m 30 s each, at most 2.0 GB each, up to 1 retry each:",
-        "  touch.py",
-        "  gone.py  (there is no such file)",
-        "each with the arguments: 'two words'",
+        "  touch.py: 'two words'",
+        "  gone.py: 'two words'  (there is no such file)",
     ]
     assert not (shell.folder / "touched").exists()
 
@@ -210,9 +209,9 @@ def test_no_scripts_is_a_usage_error_with_an_example(shell: Shell) -> None:
         (["--grace", "x"], "is not a duration"),
         (["--memory", "lots"], "write bytes (1048576) or units (512M, 2G)"),
         (["--memory", "9" * 400], "is more memory than there can be"),
-        (["--jobs", "0"], "must be a whole number from 1 up"),
-        (["--jobs", "many"], "is not a valid integer"),
-        (["--retries", "-1"], "must be a whole number from 0 up"),
+        (["--jobs", "0"], "write one from 1 up, a share of the CPUs (50%), or auto"),
+        (["--jobs", "many"], "'many' is no number of jobs"),
+        (["--retries", "-1"], "write a whole number from 0 up"),
         (["--env", "NAME"], "write NAME=value"),
         (["--cwd", "nowhere"], "'nowhere' does not exist"),
         (["--quiet", "--verbose"], "give either --quiet or --verbose"),

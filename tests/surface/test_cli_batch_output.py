@@ -47,9 +47,8 @@ def test_json_holds_output_and_names_that_are_no_utf8_as_text_with_replacements(
 def test_json_of_a_dry_run_names_variables_but_keeps_their_values_out(shell: Shell) -> None:
     done = shell.batch("--json", "--dry-run", shell.script("a.py"), "--env", "TOKEN=sesame", "--timeout", "2m")
     document = json.loads(done.stdout)
-    assert document["scripts"] == ["a.py"]
-    assert document["timeout_seconds"] == 120
-    assert document["variables"] == ["TOKEN"]
+    (script,) = document["scripts"]
+    assert (script["script"], script["timeout_seconds"], script["variables"]) == ("a.py", 120, ["TOKEN"])
     assert "sesame" not in done.stdout
 
 

@@ -30,7 +30,7 @@ def test_the_first_ctrl_c_starts_no_more_scripts_and_lets_the_running_ones_finis
     process.send_signal(signal.SIGINT)
     notice = read_until(process.stderr, "\n")
     # The script may say that it runs before its start has been reported: then it is not counted yet.
-    assert re.fullmatch(r"stopping: waiting for \d running scripts?; press Ctrl-C again to kill them\n", notice)
+    assert re.fullmatch(r"stopping: waiting for \d running; press Ctrl-C again to kill them\n", notice)
     gate.release()
     done = end_of(process)
     assert done.returncode == 130
@@ -54,18 +54,44 @@ def test_the_second_ctrl_c_kills_the_running_scripts_and_shows_what_is_known(gat
     assert not any(map(is_alive, gate.waiting()))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_sigterm_and_sighup_kill_the_running_scripts_at_once(gate: Shell, number: signal.Signals, code: int) -> None:
+def test_sigterm_kills_the_running_scripts_at_once(gate: Shell) -> None:
     script = gate.script("waits.py", WAITS)
     process = gate.start("-j2", "--json", *[script] * 3)
     eventually(lambda: len(gate.waiting()) == 2, DEADLINE_SECONDS, "two scripts run")
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     done = end_of(process)
     document = json.loads(done.stdout)
-    assert done.returncode == document["exit_code"] == code
-    assert document["stopped_by"] == number.name
+    assert done.returncode == document["exit_code"] == 143
+    assert document["stopped_by"] == "SIGTERM"
     assert document["counts"] == {"cancelled": 2, "skipped": 1}
     assert not any(map(is_alive, gate.waiting()))
+
+
+def test_sighup_starts_no_more_scripts_and_lets_the_running_ones_finish(gate: Shell) -> None:
+    script = gate.script("waits.py", WAITS)
+    process = gate.start("-j2", "--json", *[script] * 3)
+    eventually(lambda: len(gate.waiting()) == 2, DEADLINE_SECONDS, "two scripts run")
+    process.send_signal(signal.SIGHUP)
+    assert read_until(process.stderr, "\n").startswith("stopping: waiting for ")
+    gate.release()
+    done = end_of(process)
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"] == 129
+    assert document["counts"] == {"ok": 2, "skipped": 1}
+
+
+def test_sigusr1_tells_what_is_running_and_changes_nothing(gate: Shell) -> None:
+    process = gate.start(gate.script("waits.py", WAITS))
+    eventually(gate.waiting, DEADLINE_SECONDS, "the script runs")
+
+    def is_listed() -> bool:
+        process.send_signal(signal.SIGUSR1)
+        # Its start may not have been reported yet: then there is one line only.
+        return re.fullmatch(r"running: 1\n +\d+ +\d+ m?s  waits.py\n", read_until(process.stderr, "\n")) is not None
+
+    eventually(is_listed, DEADLINE_SECONDS, "the script is listed")
+    gate.release()
+    assert end_of(process).returncode == 0
 
 
 def test_a_hangup_is_ignored_under_nohup(gate: Shell) -> None:

@@ -12,9 +12,9 @@ from orchestrator import (
     TaskFailedError,
     UnsendableError,
 )
+from orchestrator.limits import tolerance
 from orchestrator.outcome import Outcome
 from orchestrator.results import result_of_outcome
-from orchestrator.runs import tolerance
 
 
 def test_the_five_documented_fields_come_first_and_the_rest_has_defaults() -> None:

@@ -1,0 +1,1 @@
+"""The commands of `orchestrator`, one file each; `orchestrator.cli.program` lists them."""

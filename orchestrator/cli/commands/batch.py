@@ -1,0 +1,111 @@
+"""`orchestrator batch`: run scripts several at a time, each with limits, and tell what came of them."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli import options
+from orchestrator.cli.gather import Given, tasks_of
+from orchestrator.cli.median import MedianLimit
+from orchestrator.cli.options import CommandWithArguments, halt_of, option_under
+from orchestrator.cli.order import Order
+from orchestrator.cli.readings import Halt, Share
+from orchestrator.cli.scripts import named_scripts
+from orchestrator.cli.view import View, carry_out
+from orchestrator.cli.workers import jobs_of
+from orchestrator.config import read_config
+
+_running = option_under("How to run")
+
+_EPILOG = """
+\b
+Examples:
+  orchestrator batch scripts/*.py
+  orchestrator batch -j 4 --timeout 90s --memory 2G nightly/
+  orchestrator batch --retries 2 --results out fetch.py sum.py -- --year 2026
+  orchestrator batch --matrix seed=1,2,3 --matrix size=10,100 train.py
+  orchestrator discover | orchestrator batch - --jsonl > events.jsonl
+
+\b
+Exit codes:
+  0    every script ended well
+  1    a script failed, or was not run because another one failed
+  2    wrong usage; nothing was run
+  3    could not start, or could not write the results or the report
+  130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+  141  the reader of the report left early, as in `| head`
+
+The first Ctrl-C starts no more scripts and waits for the running ones; the second stops those too. SIGTERM
+stops at once, SIGHUP waits, SIGUSR1 tells what is running.
+"""
+
+
+@click.command(cls=CommandWithArguments, epilog=_EPILOG)
+@click.argument("scripts", nargs=-1, metavar="SCRIPTS...", type=click.UNPROCESSED)
+@options.jobs
+@options.retries
+@options.halting
+@options.matrix
+@options.lists
+@options.surroundings
+@_running("--no-deps", is_flag=True, help="Leave aside what scripts say they depend on.")
+@options.config
+@options.dry_run
+@options.limits
+@options.showing
+def batch(
+    scripts: tuple[str, ...],
+    arguments: tuple[str, ...],
+    jobs: int | str | None,
+    retries: int | None,
+    halt: Halt | None,
+    fail_fast: bool,
+    matrix: tuple[tuple[str, tuple[str, ...]], ...],
+    from_file: tuple[str, ...],
+    null: bool,
+    cwd: str | None,
+    env: dict[str, str],
+    no_deps: bool,
+    config: str | None,
+    dry_run: bool,
+    timeout: float | Share | None,
+    memory: int | None,
+    grace: float,
+    **shown: object,
+) -> int:
+    """Run SCRIPTS several at a time, each in a process of its own, and tell what came of each.
+
+    SCRIPTS are files, patterns such as 'jobs/*.py', and folders; a folder means the *.py files directly
+    in it whose names do not start with _. A lone - reads the list from standard input. A .py file runs under this
+    Python, any other file by itself. The same script given twice runs twice. ARGUMENTS, after --, go to every
+    script. A script's own needs (limits, arguments, what it depends on) come from the config and from the
+    [tool.orchestrator] table in its PEP 723 block.
+    """
+    view = View(**shown)  # type: ignore[arg-type]
+    given_halt = halt_of(halt, fail_fast)
+    named = named_scripts(scripts, from_file, null=null)
+    if not (scripts or from_file):
+        raise click.UsageError("no scripts given. For example: orchestrator batch scripts/*.py --timeout 90s")
+    settings = read_config(config)
+    share = timeout if isinstance(timeout, Share) else None
+    median = None if share is None else MedianLimit(share.factor)
+    given = Given(
+        arguments=arguments,
+        timeout=timeout,
+        memory=memory,
+        grace=grace,
+        retries=retries,
+        cwd=cwd,
+        env=env,
+        matrix=matrix,
+        seconds=median,
+    )
+    tasks = tasks_of(named, given, settings, ignore_needs=no_deps)
+    order = Order(
+        tasks=tuple(tasks),
+        jobs=jobs_of(jobs, settings, len(tasks)),
+        fail_fast=False if given_halt is None else given_halt.fail,
+        halt="now" if given_halt is None else given_halt.when,
+        limit=None if share is None else share.text,
+    )
+    return carry_out(order, view, dry_run=dry_run, heard=None if median is None else median.hear)

@@ -1,0 +1,66 @@
+"""`orchestrator chain`: run scripts one after another, up to the first failure."""
+
+from __future__ import annotations
+
+import itertools
+
+import click
+
+from orchestrator.cli import options
+from orchestrator.cli.gather import Given, tasks_of
+from orchestrator.cli.options import CommandWithArguments
+from orchestrator.cli.order import Order
+from orchestrator.cli.readings import Share
+from orchestrator.cli.scripts import named_scripts
+from orchestrator.cli.view import View, carry_out
+from orchestrator.config import read_config
+
+_EPILOG = """
+\b
+Examples:
+  orchestrator chain fetch.py clean.py report.py
+  orchestrator chain --timeout 10m --retries 1 migrate.py check.py -- --verbose
+
+Exit codes and signals are those of `orchestrator batch`.
+"""
+
+
+@click.command(cls=CommandWithArguments, epilog=_EPILOG)
+@click.argument("scripts", nargs=-1, metavar="SCRIPTS...", type=click.UNPROCESSED)
+@options.retries
+@options.lists
+@options.surroundings
+@options.config
+@options.dry_run
+@options.limits
+@options.showing
+def chain(
+    scripts: tuple[str, ...],
+    arguments: tuple[str, ...],
+    retries: int | None,
+    from_file: tuple[str, ...],
+    null: bool,
+    cwd: str | None,
+    env: dict[str, str],
+    config: str | None,
+    dry_run: bool,
+    timeout: float | Share | None,
+    memory: int | None,
+    grace: float,
+    **shown: object,
+) -> int:
+    """Run SCRIPTS one after another; after the first that fails the others are skipped, and say because of which.
+
+    What SCRIPTS are, and where their limits come from, is as for `orchestrator batch`. ARGUMENTS, after --, go to every
+    script.
+    """
+    view = View(**shown)  # type: ignore[arg-type]
+    if isinstance(timeout, Share):
+        raise click.UsageError("a share of the median time is for scripts that do the same: give --timeout a duration")
+    if not (scripts or from_file):
+        raise click.UsageError("no scripts given. For example: orchestrator chain fetch.py report.py")
+    given = Given(arguments=arguments, timeout=timeout, memory=memory, grace=grace, retries=retries, cwd=cwd, env=env)
+    tasks = tasks_of(named_scripts(scripts, from_file, null=null), given, read_config(config), ignore_needs=True)
+    for one, following in itertools.pairwise(tasks):
+        following.dependencies = {one.name}
+    return carry_out(Order(tasks=tuple(tasks), jobs=1), view, dry_run=dry_run)

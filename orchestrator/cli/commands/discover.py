@@ -1,0 +1,68 @@
+"""`orchestrator discover`: list the scripts of this project."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from orchestrator.cli.listing import columns, said
+from orchestrator.cli.options import SectionedCommand, option_under
+from orchestrator.cli.streams import Outlet
+from orchestrator.cli.wording import unicode
+from orchestrator.config import read_config, script_config
+from orchestrator.discovery import discover_scripts
+from orchestrator.wording import visible
+
+_shown = option_under("What to show and keep")
+
+_EPILOG = """
+\b
+Examples:
+  orchestrator discover -v
+  orchestrator discover nightly -0 | orchestrator batch -0 -
+
+Scripts are *.py files that are not parts of a package (or can be run all the same: a main guard, a #! line, a PEP 723
+block), and executable files with a #! line. What is hidden, generated, in a virtual environment or excluded by
+.gitignore is left out; [discovery] of the config has `root`, `include` and `exclude`.
+"""
+
+
+@click.command(cls=SectionedCommand, epilog=_EPILOG)
+@click.argument("root", required=False, type=click.Path(exists=True, file_okay=False))
+@_shown("-v", "--verbose", is_flag=True, help="Also show what each script says it does.")
+@_shown("-0", "--null", is_flag=True, help="End each path in NUL, not newline, for `batch -0 -` or `xargs -0`.")
+@_shown("--json", "as_json", is_flag=True, help="Print one JSON document, with the settings of each script.")
+def discover(root: str | None, verbose: bool, null: bool, as_json: bool) -> int:
+    """List the scripts below ROOT (CODOMYRMEX_SCRIPT_ROOT, else the config's, else the working directory), sorted."""
+    scripts = discover_scripts(root)
+    out = Outlet(sys.stdout)
+    if null:
+        out.write_bytes(b"".join(script.encode("utf-8", "surrogateescape") + b"\0" for script in scripts))
+    elif as_json or verbose:
+        config = read_config()
+        terms = [script_config(script, config) for script in scripts]
+        if as_json:
+            # Variables are named, their values kept out.
+            listed = [
+                {**one, "path": unicode(script), "env": sorted(one["env"])}
+                for script, one in zip(scripts, terms, strict=True)
+            ]
+            out.write(json.dumps(listed, indent=2) + "\n")
+        else:
+            rows = [(visible(script), said(one["description"])) for script, one in zip(scripts, terms, strict=True)]
+            out.write(columns(rows, out.width()))
+    else:
+        out.write_bytes(b"".join(_line(script) for script in scripts))
+    if not scripts:
+        Outlet(sys.stderr).write("there are no scripts here\n")
+    return out.exit_code()
+
+
+def _line(script: str) -> bytes:
+    r"""Return a path as a line that `batch -` reads back: one with a newline or quotes is quoted for a shell."""
+    import shlex
+
+    plain = "\n" not in script and script == script.strip() and not set(script) & set("'\"\\#")
+    return (script if plain else shlex.quote(script)).encode("utf-8", "surrogateescape") + b"\n"

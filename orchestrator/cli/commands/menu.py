@@ -1,0 +1,16 @@
+"""`orchestrator menu`: the interactive menu."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def menu() -> int:
+    """Choose scripts and workflows from a menu, run them, and look at what came of them.
+
+    Needs a terminal.
+    """
+    from orchestrator.cli.interactive import Menu
+
+    return Menu().run()

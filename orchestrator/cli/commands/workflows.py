@@ -1,0 +1,44 @@
+"""`orchestrator workflows`: list the workflows of this project."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from orchestrator.cli import options
+from orchestrator.cli.listing import columns, said
+from orchestrator.cli.options import SectionedCommand, option_under
+from orchestrator.cli.streams import Outlet
+from orchestrator.cli.wording import unicode
+from orchestrator.config import read_config
+from orchestrator.named import PYTHON_FILE, named_workflows
+from orchestrator.wording import visible
+
+_EPILOG = f"""
+They come from the tables [workflows.NAME] of the config, and from {PYTHON_FILE}, next to the config or in the working
+directory, which is read but not run. `orchestrator run NAME` runs one.
+"""
+
+
+@click.command(cls=SectionedCommand, epilog=_EPILOG)
+@options.config
+@option_under("What to show and keep")("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def workflows(config: str | None, as_json: bool) -> int:
+    """List the workflows of this project: name, where it stands, what it does."""
+    found = named_workflows(read_config(config)).values()
+    out, err = Outlet(sys.stdout), Outlet(sys.stderr)
+    if as_json:
+        listed = [{"name": w.name, "origin": unicode(w.origin), "description": unicode(w.description)} for w in found]
+        out.write(json.dumps(listed, indent=2) + "\n")
+    elif found:
+        out.write(
+            columns(
+                [(visible(w.name), visible(w.origin), said(w.description)) for w in found],
+                out.width(),
+            )
+        )
+    else:
+        err.write(f"there are no workflows: write one to [workflows.NAME] in orchestrator.toml, or to {PYTHON_FILE}\n")
+    return out.exit_code()

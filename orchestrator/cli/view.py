@@ -1,0 +1,116 @@
+"""View: what a run shows and keeps, as the options say; and the one way from an order to an exit code."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.codes import CannotStartError
+from orchestrator.cli.order import Order
+from orchestrator.cli.streams import Outlet, is_smart_terminal
+from orchestrator.dag.workflow import Workflow
+from orchestrator.events import Listener
+
+if TYPE_CHECKING:
+    from orchestrator.cli.display import Display
+    from orchestrator.cli.results_folder import ResultsFolder
+    from orchestrator.cli.voice import Voice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The options under "What to show and keep". Raises click.UsageError for two that contradict each other."""
+
+    results: str | None = None
+    as_json: bool = False
+    jsonl: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    tag: bool = False
+    line_buffer: bool = False
+    keep_order: bool = False
+    color: bool | None = None
+
+    def __post_init__(self) -> None:
+        lines = self.tag or self.line_buffer
+        for one, other, both in (
+            ("--quiet", "--verbose", self.quiet and self.verbose),
+            ("--json", "--jsonl", self.as_json and self.jsonl),
+            ("--line-buffer", "--keep-order", self.line_buffer and self.keep_order),
+            ("--verbose", "--tag or --line-buffer", self.verbose and lines),
+            ("--json or --jsonl", "--tag or --line-buffer", self.machine and lines and not self.jsonl),
+        ):
+            if both:
+                raise click.UsageError(f"give either {one} or {other}, not both")
+
+    @property
+    def machine(self) -> bool:
+        """Whether standard output is for a program, so that what people read goes to standard error."""
+        return self.as_json or self.jsonl
+
+    def outlets(self) -> tuple[Outlet, Outlet]:
+        """Return standard output and standard error."""
+        return Outlet(sys.stdout, self.color), Outlet(sys.stderr, self.color)
+
+    def voice(self, order: Order) -> Voice:
+        """Return what speaks on standard output while tasks run."""
+        from orchestrator.cli.voice import InOrder, JsonLines, Lines, Sections, Silence
+
+        voice: Voice = Silence()
+        if self.jsonl:
+            voice = JsonLines(order)
+        elif self.tag or self.line_buffer:
+            voice = Lines(order, tag=self.tag, live=self.line_buffer)
+        elif self.verbose:
+            voice = Sections(order)
+        return InOrder(voice) if self.keep_order else voice
+
+    def display(self, order: Order, out: Outlet, err: Outlet) -> Display:
+        """Return what shows people how far it is: a picture on a terminal, else lines."""
+        from orchestrator.cli.display import LineDisplay
+        from orchestrator.cli.live import LiveDisplay
+
+        spoken = err if self.as_json else out
+        if is_smart_terminal(sys.stderr) and not self.quiet:
+            return LiveDisplay(order, self.voice(order), spoken, err)
+        return LineDisplay(order, self.voice(order), spoken, err, quiet=self.quiet or self.verbose or self.tag)
+
+    def folder(self, order: Order) -> ResultsFolder | None:
+        """Return where results are kept, made and tried."""
+        if self.results is None:
+            return None
+        from orchestrator.cli.results_folder import NotEmptyError, ResultsFolder
+
+        try:
+            return ResultsFolder(self.results, order)
+        except NotEmptyError as error:
+            raise click.UsageError(str(error)) from error
+        except OSError as error:
+            reason = f"cannot write to the results folder {self.results!r}: {error.strerror}"
+            raise CannotStartError(reason) from error
+
+
+def carry_out(
+    order: Order, view: View, *, dry_run: bool, heard: Listener | None = None, own: Workflow | None = None
+) -> int:
+    """Run an order, or say what would run, as the view has it; return the exit code.
+
+    `heard` hears of what happens before anybody is shown it. `own` is a workflow that is not ours to make anew.
+    """
+    out, err = view.outlets()
+
+    from orchestrator.cli.tell import tell_order, tell_record
+
+    order.workflow().validate()  # a circle is told before anything runs, and before a folder is made
+    if dry_run:
+        return tell_order(order, out, err, as_json=view.machine)
+
+    from orchestrator.cli.execute import execute
+
+    folder = view.folder(order)
+    display = view.display(order, out, err)
+    record = execute(order, display, folder, heard=heard, live_output=view.line_buffer, own=own)
+    return tell_record(record, folder, out, err, view)

@@ -1,0 +1,182 @@
+"""Workflows by name: those of the config, and those of Python files (`flows.py:nightly`).
+
+They are listed without running anything; a Python file is executed only when one of its workflows is loaded.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.config import Config, script_config
+from orchestrator.dag.model import Task
+from orchestrator.dag.workflow import Workflow
+from orchestrator.exceptions import ConfigError
+from orchestrator.programs import Program, Script, shell_of
+from orchestrator.retries import RetryPolicy
+from orchestrator.steps import Steps
+from orchestrator.wording import visible
+
+PYTHON_FILE = "flows.py"
+"""A file of this name, next to the config or in the working directory, is looked through for workflows."""
+
+_MAKERS = {"workflow", "Workflow", "chain", "parallel", "fan_out_fan_in", "step"}
+"""Functions of ours that make one: a variable that one of them is assigned to is listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedWorkflow:
+    """A workflow that can be run by its name. `origin` says where it stands, for people."""
+
+    name: str
+    description: str
+    origin: str
+    python: str | None = None
+    """`file:variable`, for one that stands in a Python file."""
+    table: Mapping[str, Any] | None = None
+    """What the config says of it."""
+
+    def load(self, config: Config) -> Workflow:
+        """Return the workflow. Raises ConfigError for one that cannot be made."""
+        if self.python is not None:
+            return load_python(self.python)
+        assert self.table is not None
+        tasks = [_task(name, step, config) for name, step in self.table["steps"].items()]
+        return Workflow(self.name, tasks=tasks, timeout=self.table.get("timeout"))
+
+
+def named_workflows(config: Config) -> dict[str, NamedWorkflow]:
+    """Return the workflows of the config and of `flows.py`, by name; of two with the same name the config's."""
+    found: dict[str, NamedWorkflow] = {}
+    for folder in dict.fromkeys([config.folder or os.getcwd(), os.getcwd()]):
+        path = os.path.join(folder, PYTHON_FILE)
+        if os.path.isfile(path):
+            for name, description in _listed(path):
+                origin = f"{os.path.relpath(path)}:{name}"
+                found.setdefault(name, NamedWorkflow(name, description, origin, python=f"{path}:{name}"))
+    for name, table in config.values["workflows"].items():
+        assert config.path is not None
+        origin = os.path.relpath(config.path)
+        found[name] = NamedWorkflow(name, table.get("description", ""), origin, table.get("python"), table)
+    return dict(sorted(found.items()))
+
+
+def load_python(reference: str) -> Workflow:
+    """Return the workflow that `file.py:variable` means: a Workflow, Steps, or a function that returns one of them.
+
+    Raises ConfigError for a file that cannot be loaded, with the place of the mistake, and for a variable that is
+    missing or no workflow.
+    """
+    path, _, variable = reference.rpartition(":")
+    module = _executed(path)
+    where = visible(os.path.relpath(path))
+    if variable not in module:
+        known = [name for name, value in module.items() if isinstance(value, (Workflow, Steps))]
+        near = difflib.get_close_matches(variable, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"its workflows are: {', '.join(known) or 'none'}"
+        raise ConfigError(f"{where} has no {variable!r}; {hint}")
+    value = module[variable]
+    if callable(value):
+        try:
+            value = value()
+        except Exception as error:
+            raise ConfigError(f"{where}: {variable}() raised {type(error).__name__}: {error}") from error
+    if isinstance(value, Steps):
+        value = value.workflow(name=variable)
+    if not isinstance(value, Workflow):
+        raise ConfigError(f"{where}: {variable} is no Workflow, but {type(value).__name__}")
+    return value
+
+
+def _executed(path: str) -> Mapping[str, Any]:
+    """Execute a Python file as a module that nobody can import, and return what it defines.
+
+    So its functions travel to workers by value, as those of a script do. Its folder comes first in sys.path.
+    """
+    name = os.path.splitext(os.path.basename(path))[0]
+    where = visible(os.path.relpath(path))
+    loader = importlib.machinery.SourceFileLoader(name, os.path.abspath(path))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    folder = os.path.dirname(os.path.abspath(path))
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # while it runs: dataclasses look their module up
+    try:
+        loader.exec_module(module)
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no file {where}") from error
+    except SyntaxError as error:
+        raise ConfigError(f"{where}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        raise ConfigError(f"{where}{_line_in(error, path)}: {type(error).__name__}: {error}") from error
+    finally:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+    return vars(module)
+
+
+def _line_in(error: BaseException, path: str) -> str:
+    """Return the last line of the file that an error came through, for a message."""
+    trace, line = error.__traceback__, 0
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == os.path.abspath(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {line}" if line else ""
+
+
+def _listed(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the workflows that a Python file seems to define, with their descriptions; it is only read."""
+    try:
+        with open(path, "rb") as file:
+            tree = ast.parse(file.read())
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.returns is not None:
+            if ast.unparse(node.returns).strip("'\"").rpartition(".")[2] in ("Workflow", "Steps"):
+                yield node.name, (ast.get_docstring(node) or "").partition("\n")[0]
+        elif isinstance(node, ast.Assign) and _makes_one(node.value):
+            yield from ((target.id, "") for target in node.targets if isinstance(target, ast.Name))
+
+
+def _makes_one(value: ast.expr) -> bool:
+    """Whether an expression is a call of one of our makers, or steps put together."""
+    if isinstance(value, ast.BinOp):
+        return isinstance(value.op, (ast.RShift, ast.BitOr)) and (_makes_one(value.left) or _makes_one(value.right))
+    return isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] in _MAKERS
+
+
+def _task(name: str, step: Mapping[str, Any], config: Config) -> Task:
+    """Make the task of a step: what the step says wins over what its script says, that over the defaults."""
+    defaults = config.values["defaults"]
+    terms = script_config(step["script"], config) if "script" in step else {**defaults, "args": [], "cwd": None}
+    env = {**terms["env"], **step.get("env", {})}
+    cwd = step.get("cwd", terms["cwd"])
+    args = tuple(step.get("args", terms["args"]))
+    action: Program
+    if "script" in step:
+        action = Script(name=name, path=step["script"], args=args, env=env, cwd=cwd)
+    else:
+        action = shell_of(step["run"], f"step {name!r}", env=env, cwd=cwd, args=args)
+    retries = step.get("retries", terms["retries"])
+    return Task(
+        name,
+        action,
+        dependencies=set(step.get("depends_on", ())),
+        timeout=step.get("timeout", terms["timeout"]),
+        memory_limit=step.get("memory", terms["memory"]),
+        retry_policy=RetryPolicy(max_attempts=retries + 1, initial_delay=0.0) if retries else None,
+    )

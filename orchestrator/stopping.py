@@ -1,0 +1,96 @@
+"""How a thread that cannot be stopped still stops what it started: a Scope, held in a context variable.
+
+The workflow engine gives each callable that it runs in a thread a scope, and so does `in_thread`. Runners, and rests
+between attempts, hold their own way to stop in the scope they find themselves in; when the engine stops the task, all
+of them stop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+class Scope:
+    """What is to be stopped together.
+
+    `stop` and `holding` are called by different threads. Each does its own part first and then looks at the other's,
+    so that one of them stops what was entered just then; both may, so what is held can be called twice.
+    """
+
+    __slots__ = ("_held", "stopped")
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._held: list[Callable[[], object]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is held."""
+        return bool(self._held)
+
+    def stop(self) -> None:
+        """Stop all that is held, and from now on whatever enters."""
+        self.stopped = True
+        for stop in tuple(self._held):
+            stop()
+
+    @contextlib.contextmanager
+    def holding(self, stop: Callable[[], object]) -> Iterator[None]:
+        """Hold a way to stop what runs while the context lasts."""
+        self._held.append(stop)
+        try:
+            if self.stopped:
+                stop()
+            yield
+        finally:
+            self._held.remove(stop)
+
+
+_current: ContextVar[Scope | None] = ContextVar("orchestrator scope", default=None)
+
+
+def enter(scope: Scope) -> None:
+    """Make a scope that of the present context, for good."""
+    _current.set(scope)
+
+
+def stoppable(stop: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
+    """Hold a way to stop what runs, in the present scope if there is one."""
+    scope = _current.get()
+    return contextlib.nullcontext() if scope is None else scope.holding(stop)
+
+
+def rest(seconds: float) -> bool:
+    """Let so many seconds pass; return early, and False, when the present scope is stopped."""
+    over = threading.Event()
+    with stoppable(over.set):
+        return not over.wait(seconds)
+
+
+async def in_thread(call: Callable[[], _T]) -> _T:
+    """Call in a thread of its own and await it. Cancelled, it stops what runs there, and waits for that."""
+    import asyncio  # late: it would double the time that importing the runners takes
+    from concurrent.futures import ThreadPoolExecutor
+
+    scope = Scope()
+
+    def call_in_scope() -> _T:
+        enter(scope)
+        return call()
+
+    with stoppable(scope.stop), ThreadPoolExecutor(1, thread_name_prefix="orchestrator-run") as thread:
+        context = contextvars.copy_context()
+        done = asyncio.get_running_loop().run_in_executor(thread, context.run, call_in_scope)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            scope.stop()
+            await asyncio.wait([done])
+            raise
