@@ -5,15 +5,8 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli import options
-from orchestrator.cli.gather import Given, tasks_of
-from orchestrator.cli.median import MedianLimit
 from orchestrator.cli.options import CommandWithArguments, halt_of, option_under
-from orchestrator.cli.order import Order
 from orchestrator.cli.readings import Halt, Share
-from orchestrator.cli.scripts import named_scripts
-from orchestrator.cli.view import View, carry_out
-from orchestrator.cli.workers import jobs_of
-from orchestrator.config import read_config
 
 _running = option_under("How to run")
 
@@ -81,6 +74,15 @@ def batch(
     script. A script's own needs (limits, arguments, what it depends on) come from the config and from the
     [tool.orchestrator] table in its PEP 723 block.
     """
+    # Late: the help page and a wrong usage need none of it.
+    from orchestrator.cli.gather import Given, tasks_of
+    from orchestrator.cli.median import MedianLimit
+    from orchestrator.cli.order import Order
+    from orchestrator.cli.scripts import named_scripts
+    from orchestrator.cli.view import View, carry_out
+    from orchestrator.cli.workers import jobs_of
+    from orchestrator.config import read_config
+
     view = View(**shown)  # type: ignore[arg-type]
     given_halt = halt_of(halt, fail_fast)
     named = named_scripts(scripts, from_file, null=null)

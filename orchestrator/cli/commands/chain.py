@@ -7,13 +7,8 @@ import itertools
 import click
 
 from orchestrator.cli import options
-from orchestrator.cli.gather import Given, tasks_of
 from orchestrator.cli.options import CommandWithArguments
-from orchestrator.cli.order import Order
 from orchestrator.cli.readings import Share
-from orchestrator.cli.scripts import named_scripts
-from orchestrator.cli.view import View, carry_out
-from orchestrator.config import read_config
 
 _EPILOG = """
 \b
@@ -54,6 +49,13 @@ def chain(
     What SCRIPTS are, and where their limits come from, is as for `orchestrator batch`. ARGUMENTS, after --, go to every
     script.
     """
+    # Late: the help page and a wrong usage need none of it.
+    from orchestrator.cli.gather import Given, tasks_of
+    from orchestrator.cli.order import Order
+    from orchestrator.cli.scripts import named_scripts
+    from orchestrator.cli.view import View, carry_out
+    from orchestrator.config import read_config
+
     view = View(**shown)  # type: ignore[arg-type]
     if isinstance(timeout, Share):
         raise click.UsageError("a share of the median time is for scripts that do the same: give --timeout a duration")

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 import click
 
-from orchestrator.cli import codes, options
+from orchestrator.cli import options
 from orchestrator.cli.options import SectionedCommand, option_under
-from orchestrator.cli.pump import Pump
 from orchestrator.cli.readings import Share
-from orchestrator.cli.record import reason
-from orchestrator.cli.signals import StoppedAtOnce
-from orchestrator.cli.streams import Outlet
-from orchestrator.cli.wording import neutral, unicode
-from orchestrator.pipes import pipe as run_pipe
-from orchestrator.results import ExecutionResult
 
 _EPILOG = """
 \b
@@ -66,55 +56,15 @@ def pipe(
             raise click.UsageError(f"command {place} is empty")
     if isinstance(timeout, Share):
         raise click.UsageError("--timeout takes a duration here, such as 90s")
-    stdin = None if sys.stdin is None or sys.stdin.isatty() else 0
-    with StoppedAtOnce() as stopped, Pump(1) as out:
-        result = run_pipe(
-            commands,
-            stream=stream,
-            stdin=stdin,
-            stdout=None if as_json else out.descriptor,
-            timeout=timeout,
-            memory_limit=memory,
-            grace=grace,
-            env=env,
-            cwd=cwd,
-        )
-    code = codes.GOOD if result.success else codes.FAILED
-    if stopped.received is not None:
-        code = 128 + stopped.received
-    elif out.reader_left:
-        code = codes.READER_LEFT
-    if as_json:
-        Outlet(sys.stdout).write(json.dumps(_document(result, code), indent=2) + "\n")
-    err = Outlet(sys.stderr)
-    for stage in result.stages:
-        text = stage.streams[1].decode("utf-8", "replace")
-        err.write(neutral(text) if err.isatty() else text)
-    if not result.success and code != codes.READER_LEFT:
-        err.write(f"orchestrator: {result.reason}")
-    return code
+    from orchestrator.cli.piping import run_pipe  # late: the help page and a wrong usage need none of it
 
-
-def _document(result: ExecutionResult, code: int) -> dict[str, object]:
-    stdout, stderr = (stream.decode("utf-8", "replace") for stream in result.streams)
-    return {
-        "success": result.success,
-        "exit_code": code,
-        "seconds": round(result.execution_time, 6),
-        "stdout": stdout,
-        "stderr": stderr,
-        "reason": result.reason.rstrip("\n"),
-        "commands": [
-            {
-                "command": unicode(stage.name),
-                "ending": stage.ending.value,
-                "return_code": stage.return_code,
-                "seconds": round(stage.execution_time, 6),
-                "cpu_seconds": round(stage.cpu_time, 6),
-                "peak_memory_bytes": stage.peak_memory,
-                "stderr": stage.streams[1].decode("utf-8", "replace"),
-                "reason": reason(stage),
-            }
-            for stage in result.stages
-        ],
-    }
+    return run_pipe(
+        commands,
+        as_json=as_json,
+        stream=stream,
+        timeout=timeout,
+        memory_limit=memory,
+        grace=grace,
+        env=env,
+        cwd=cwd,
+    )
