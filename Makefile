@@ -9,14 +9,14 @@ install := $(python) -m pip install --quiet --disable-pip-version-check --editab
 
 # What is typed for a target is not for the scripts and tests it runs, which may use make themselves.
 MAKEOVERRIDES :=
-unexport SCRIPTS JOBS TIMEOUT ARGS PYTEST_ARGS MAKEFLAGS MFLAGS
+unexport SCRIPTS COMMANDS NAME ROOT JOBS TIMEOUT ARGS PYTEST_ARGS MAKEFLAGS MFLAGS
 
 # Two targets must never install into .venv at once.
 .NOTPARALLEL:
-.PHONY: help batch test lint bench clean
+.PHONY: help batch chain pipe workflow discover test lint bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
 
 ifneq ($(strip $(SCRIPTS)),)
 batch: .venv/installed
@@ -29,6 +29,37 @@ batch:  ## run SCRIPTS="a.py b.py" [JOBS=4] [TIMEOUT=90s, for each script] [ARGS
 	@echo "    make batch SCRIPTS=\"'my script.py' other.py\" JOBS=2" >&2
 	@exit 2
 endif
+
+ifneq ($(strip $(SCRIPTS)),)
+chain: .venv/installed
+	@$(python) -m orchestrator chain $(if $(TIMEOUT),--timeout $(TIMEOUT)) $(SCRIPTS) $(if $(ARGS),-- $(ARGS))
+else
+chain:  ## run SCRIPTS="a.py b.py" one after another, up to the first failure [TIMEOUT=90s] [ARGS=...]
+	@echo 'Which scripts? Type, for example:' >&2
+	@echo '    make chain SCRIPTS="fetch.py report.py"' >&2
+	@exit 2
+endif
+
+ifneq ($(strip $(COMMANDS)),)
+pipe: .venv/installed
+	@$(python) -m orchestrator pipe $(if $(TIMEOUT),--timeout $(TIMEOUT)) $(COMMANDS)
+else
+pipe:  ## run COMMANDS="'echo hello' 'tr a-z A-Z'", each reading what the one before printed [TIMEOUT=90s]
+	@echo 'Which commands? Type, for example:' >&2
+	@echo "    make pipe COMMANDS=\"'echo hello' 'tr a-z A-Z'\"" >&2
+	@exit 2
+endif
+
+ifneq ($(strip $(NAME)),)
+workflow: .venv/installed
+	@$(python) -m orchestrator run $(NAME)
+else
+workflow: .venv/installed  ## run the workflow NAME=ci; without a name list them
+	@$(python) -m orchestrator workflows
+endif
+
+discover: .venv/installed  ## list the scripts of this project [ROOT=folder]
+	@$(python) -m orchestrator discover -v $(ROOT)
 
 test: .venv/installed-dev  ## run the tests and the doctests [PYTEST_ARGS="-k name"]
 	$(python) -m pytest -n 4 $(PYTEST_ARGS)

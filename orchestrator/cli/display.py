@@ -62,6 +62,7 @@ class Tally:
         self.running: dict[int, Running] = {}
         self.done = 0
         self.failed = 0
+        self.skipped = 0
 
     def note(self, event: Event) -> None:
         """Take an event into account."""
@@ -74,8 +75,11 @@ class Tally:
                 self.running.pop(event.index, None)
             case Finished():
                 self.running.pop(event.index, None)
-                self.done += 1
-                self.failed += not event.result.success and was_run(event.result)
+                if was_run(event.result):
+                    self.done += 1
+                    self.failed += not event.result.success
+                else:
+                    self.skipped += 1
 
 
 class LineDisplay:

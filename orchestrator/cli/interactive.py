@@ -6,6 +6,7 @@ One line is read at a time; while something runs, the picture of `live.py` shows
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -146,7 +147,7 @@ class Menu:
         """Return what a number, a name, or the only name that has the word in it, means."""
         if word.isdecimal() and 1 <= int(word) <= len(self._entries):
             return self._entries[int(word) - 1]
-        exact = [entry for entry in self._entries if entry.name == word]
+        exact = [entry for entry in self._entries if word in _names(entry)]
         found = exact or [entry for entry in self._entries if word in entry.name]
         if len(found) == 1:
             return found[0]
@@ -209,6 +210,11 @@ class Menu:
             for number, (label, record, place) in enumerate(self._past, 1)
         ]
         click.echo(columns(rows, _width()) or "nothing has been run yet\n", nl=False)
+
+
+def _names(entry: _Entry) -> set[str]:
+    base = os.path.basename(entry.name)
+    return {entry.name, base, os.path.splitext(base)[0]}
 
 
 def run_orchestrator() -> None:

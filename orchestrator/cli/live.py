@@ -101,6 +101,8 @@ class LiveDisplay:
         counts = Text(f"{tally.done}/{total}", no_wrap=True, overflow="crop")
         if tally.failed:
             counts.append(f"  {tally.failed} failed", "red")
+        if tally.skipped:
+            counts.append(f"  {tally.skipped} skipped", "yellow")
         if width >= 60:
             counts.append(f"  {len(tally.running)} running")
         counts.append(f"  {_clock(time.monotonic() - self._start)}")

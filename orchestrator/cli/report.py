@@ -18,6 +18,9 @@ from orchestrator.wording import count, duration, size
 TAIL_LINES = 20
 """So much of each stream is shown of a script that failed."""
 
+IDLE_ROWS = 5
+"""So many rows the table has for scripts that were not run; more are only counted."""
+
 NAME_COLUMNS = 16
 """The table would rather lose a column than cut names shorter than this."""
 
@@ -62,10 +65,10 @@ def _indented(lines: Sequence[str], columns: int) -> Iterator[Text]:
             yield Text()
 
 
-def report(record: Record, width: int, *, quiet: bool) -> Iterator[RenderableType]:
-    """Show the failures, the table (unless quiet) and the totals, to fit a width in columns."""
+def report(record: Record, width: int, *, quiet: bool, told: bool = False) -> Iterator[RenderableType]:
+    """Show the failures (unless they were told already), the table (unless quiet) and the totals, to fit a width."""
     for index, result in record.results.items():
-        if not result.success and was_run(result):
+        if not told and not result.success and was_run(result):
             yield from section(record.order.label(index), result, TAIL_LINES)
     if not quiet:
         yield _table(record, width)
@@ -94,6 +97,9 @@ def _table(record: Record, width: int) -> Text:
     """
     order, results = record.order, record.results
     rows = sorted(results, key=lambda index: -results[index].execution_time)
+    idle = [index for index in rows if not was_run(results[index])]
+    unlisted = frozenset(idle[IDLE_ROWS:] if len(idle) > IDLE_ROWS + 1 else ())
+    rows = [index for index in rows if index not in unlisted]
     names = [order.label(index) for index in rows]
     columns = [_ENDING, _EXIT, _TRIES, _WALL, _CPU, _PEAK]
     if all(result.attempts <= 1 for result in results.values()):
@@ -118,6 +124,8 @@ def _table(record: Record, width: int) -> Text:
         for column in columns:
             style = style_of(results[index].ending) if column is _ENDING else None
             table.append("  " + column.align(cells[column][place], widths[column]), style)
+    if unlisted:
+        table.append(f"\n… and {len(unlisted)} more that were not run", "yellow")
     return table
 
 

@@ -37,7 +37,7 @@ def tell_order(order: Order, out: Outlet, err: Outlet, *, as_json: bool) -> int:
 
 
 def tell_record(record: Record, folder: ResultsFolder | None, out: Outlet, err: Outlet, view: View) -> int:
-    """Report a run: for people on standard output, or there as JSON and for people on standard error.
+    """Report a run: for people on standard output; on standard error where that is for JSON or for what scripts print.
 
     When standard output takes nothing, people still find the report on standard error.
     """
@@ -46,10 +46,10 @@ def tell_record(record: Record, folder: ResultsFolder | None, out: Outlet, err: 
         out.write(document_of_record(record, code))
     elif view.jsonl:
         out.write(line_of_record(record, code))
-    else:
-        out.print(*report(record, out.width(), quiet=view.quiet))
-    if view.as_json or view.jsonl or (out.problem is not None and not out.reader_left):
-        err.print(*report(record, err.width(), quiet=view.quiet))
+    elif not view.lines:
+        out.print(*report(record, out.width(), quiet=view.quiet, told=view.verbose))
+    if view.machine or view.lines or (out.problem is not None and not out.reader_left):
+        err.print(*report(record, err.width(), quiet=view.quiet, told=view.verbose and view.as_json))
     if record.problem:
         err.write(f"orchestrator: the run could not go on: {record.problem}\n")
     if folder is not None and folder.problem is not None:

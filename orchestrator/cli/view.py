@@ -35,16 +35,22 @@ class View:
     color: bool | None = None
 
     def __post_init__(self) -> None:
-        lines = self.tag or self.line_buffer
+        lines = self.lines
         for one, other, both in (
             ("--quiet", "--verbose", self.quiet and self.verbose),
             ("--json", "--jsonl", self.as_json and self.jsonl),
             ("--line-buffer", "--keep-order", self.line_buffer and self.keep_order),
             ("--verbose", "--tag or --line-buffer", self.verbose and lines),
-            ("--json or --jsonl", "--tag or --line-buffer", self.machine and lines and not self.jsonl),
+            ("--json or --jsonl", "--tag", self.machine and self.tag),
+            ("--json", "--line-buffer", self.as_json and self.line_buffer),
         ):
             if both:
                 raise click.UsageError(f"give either {one} or {other}, not both")
+
+    @property
+    def lines(self) -> bool:
+        """Whether standard output is for the lines that scripts print."""
+        return self.tag or (self.line_buffer and not self.jsonl)
 
     @property
     def machine(self) -> bool:
@@ -62,7 +68,7 @@ class View:
         voice: Voice = Silence()
         if self.jsonl:
             voice = JsonLines(order)
-        elif self.tag or self.line_buffer:
+        elif self.lines:
             voice = Lines(order, tag=self.tag, live=self.line_buffer)
         elif self.verbose:
             voice = Sections(order)
