@@ -6,6 +6,11 @@ import click
 from click.shell_completion import CompletionItem
 
 
+def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Leave it to the shell, which knows files best."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 def complete_runnable(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names that begin like this; whatever goes wrong, a shell must not hear of it."""
     from orchestrator.config import read_config

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli import options
+from orchestrator.cli.completion import complete_file
 from orchestrator.cli.options import CommandWithArguments, halt_of, option_under
 from orchestrator.cli.readings import Halt, Share
 
@@ -34,7 +35,7 @@ stops at once, SIGHUP waits, SIGUSR1 tells what is running.
 
 
 @click.command(cls=CommandWithArguments, epilog=_EPILOG)
-@click.argument("scripts", nargs=-1, metavar="SCRIPTS...", type=click.UNPROCESSED)
+@click.argument("scripts", nargs=-1, metavar="SCRIPTS...", type=click.UNPROCESSED, shell_complete=complete_file)
 @options.jobs
 @options.retries
 @options.halting

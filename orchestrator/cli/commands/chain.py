@@ -7,6 +7,7 @@ import itertools
 import click
 
 from orchestrator.cli import options
+from orchestrator.cli.completion import complete_file
 from orchestrator.cli.options import CommandWithArguments
 from orchestrator.cli.readings import Share
 
@@ -21,7 +22,7 @@ Exit codes and signals are those of `orchestrator batch`.
 
 
 @click.command(cls=CommandWithArguments, epilog=_EPILOG)
-@click.argument("scripts", nargs=-1, metavar="SCRIPTS...", type=click.UNPROCESSED)
+@click.argument("scripts", nargs=-1, metavar="SCRIPTS...", type=click.UNPROCESSED, shell_complete=complete_file)
 @options.retries
 @options.lists
 @options.surroundings
