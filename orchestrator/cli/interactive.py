@@ -6,6 +6,7 @@ One line is read at a time; while something runs, the picture of `live.py` shows
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shlex
 import signal
@@ -147,7 +148,8 @@ class Menu:
         """Return what a number, a name, or the only name that has the word in it, means."""
         if word.isdecimal() and 1 <= int(word) <= len(self._entries):
             return self._entries[int(word) - 1]
-        exact = [entry for entry in self._entries if word in _names(entry)]
+        named = [entry for entry in self._entries if word == entry.name]
+        exact = named or [entry for entry in self._entries if word in _names(entry)]
         found = exact or [entry for entry in self._entries if word in entry.name]
         if len(found) == 1:
             return found[0]
@@ -169,7 +171,7 @@ class Menu:
             tasks=tasks,
             noun="task",
             jobs=jobs_of(table.get("jobs"), self._config, len(tasks)),
-            timeout=table.get("timeout"),
+            timeout=table.get("timeout") or math.inf,
         )
         view = View()
         out, err = view.outlets()

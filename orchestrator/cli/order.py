@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -21,7 +22,7 @@ class Order:
     jobs: int
     fail_fast: bool | int | str = False
     halt: Literal["now", "soon"] = "now"
-    timeout: float | None = None
+    timeout: float = math.inf
     """Seconds for the whole run."""
     limit: str | None = None
     """How long a script may run, where that is a share of what others took: "300%"."""
@@ -33,7 +34,8 @@ class Order:
             fail_fast=self.fail_fast,
             halt=self.halt,
             timeout=self.timeout,
-            max_concurrency=self.jobs,
+            # All wait in the pool's queue, so that no worker waits for us; unless a failure may keep them there.
+            max_concurrency=self.jobs if self.fail_fast else None,
             **options,
         )
 

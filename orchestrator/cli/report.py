@@ -67,6 +67,9 @@ def _indented(lines: Sequence[str], columns: int) -> Iterator[Text]:
 
 def report(record: Record, width: int, *, quiet: bool, told: bool = False) -> Iterator[RenderableType]:
     """Show the failures (unless they were told already), the table (unless quiet) and the totals, to fit a width."""
+    if not record.order.tasks:
+        yield Text(f"no {record.order.noun}s: there was nothing to run")
+        return
     for index, result in record.results.items():
         if not told and not result.success and was_run(result):
             yield from section(record.order.label(index), result, TAIL_LINES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,6 +16,7 @@ from orchestrator.cli.execute import execute
 from orchestrator.cli.gather import Given, Named, tasks_of
 from orchestrator.cli.order import Order
 from orchestrator.cli.pump import Pump
+from orchestrator.cli.streams import no_standard_output
 from orchestrator.cli.view import View, carry_out
 from orchestrator.cli.workers import jobs_of
 from orchestrator.config import Config
@@ -82,7 +84,7 @@ def run_workflow(
         tasks=tuple(flow),
         noun="task",
         jobs=jobs_of(table.get("jobs") if jobs is None else jobs, config, len(flow)),
-        timeout=timeout or table.get("timeout"),
+        timeout=timeout or table.get("timeout") or math.inf,
     )
     return carry_out(order, view, dry_run=dry_run, own=flow if named.python is not None else None)
 
@@ -106,6 +108,8 @@ def _pass_through(order: Order) -> int:
         return 128 + record.stopped_by
     if stdout.reader_left:
         return codes.READER_LEFT
+    if stdout.problem is not None:
+        return no_standard_output(stdout.problem)
     assert result is not None
     if not result.success:
         err.write(f"orchestrator: {order.label(0)}: {result.ending.value}: {result.reason}")

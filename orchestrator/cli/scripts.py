@@ -39,6 +39,8 @@ def expand(paths: Iterable[str]) -> list[str]:
 
 
 def _expand(path: str) -> list[str]:
+    if not path:
+        raise click.UsageError("the path of a script is empty")
     if os.path.isdir(path):
         return _scripts_in(path)
     if glob.has_magic(path) and not os.path.lexists(path):

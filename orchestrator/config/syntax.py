@@ -34,9 +34,10 @@ def read_head(path: str) -> bytes | None:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         return None
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         # A FIFO may have taken the file's place since the look at it: O_NONBLOCK, and a second look.
-        return file.read(MOST_BYTES + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+        found = os.fstat(file.fileno())
+        return file.read(min(found.st_size, MOST_BYTES) + 1) if stat.S_ISREG(found.st_mode) else None
 
 
 def read_text(path: str, file: str) -> str:

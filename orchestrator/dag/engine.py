@@ -181,7 +181,7 @@ class Execution:
         kwargs: Mapping[str, Any] = task.kwargs
         if item.uses or task.wants_all_results:
             try:
-                args, kwargs = item.arguments(self._items, self.results, to_worker=lane.pickles)
+                args, kwargs = item.arguments(self._items, self.results, to_worker=lane.pickles and not task.is_program)
             except Exception as error:  # nested too deep, or a container of the user's that cannot be copied
                 self._ended([(attempt, failure(error))])
                 return
@@ -346,12 +346,24 @@ class Execution:
         self._due.clear()
         for name, rest in list(self._resting.items()):
             rest.cancel()
-            item = self._items[name]
-            last = item.history[-1]
-            item.history = item.history[:-1]
-            last.notes += (f"no further attempt was made, because {reason}",)
-            self._fail(item, Outcome(last.ending, reason=f"{last.error}\n", return_code=last.return_code), last)
+            self._give_up_on(self._items[name], reason)
         self._resting.clear()
+        for lane in self._routes.lanes:
+            for attempt in lane.take_back():
+                attempt.over = True
+                self._running.discard(attempt)
+                self._give_up_on(self._items[attempt.name], reason)
+
+    def _give_up_on(self, item: Item, reason: str) -> None:
+        """End a task of which no attempt is under way: with what came of the last one, or as skipped."""
+        if not item.history:
+            outcome = Outcome(Ending.SKIPPED, reason=f"skipped because {reason}\n", return_code=1)
+            self._fail(item, outcome, task_result(outcome, item.task.name, attempts=0))
+            return
+        last = item.history[-1]
+        item.history = item.history[:-1]
+        last.notes += (f"no further attempt was made, because {reason}",)
+        self._fail(item, Outcome(last.ending, reason=f"{last.error}\n", return_code=last.return_code), last)
 
     def _halt(self, reason: str) -> None:
         """Start nothing more and stop what runs. Every attempt under way ends in bounded time."""

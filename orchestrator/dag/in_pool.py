@@ -121,14 +121,16 @@ class PoolLane:
             self._flying.difference_update(batch)
             self._ended([(job.key, failure(error)) for job in batch])
 
-    def stop_all(self, attempts: Sequence[Attempt]) -> None:
-        """Take back those that wait; have the others interrupted, and killed after their grace period."""
+    def take_back(self) -> list[Attempt]:
+        """Return those that wait in the pool's queue, or have not even come there."""
         waiting, self._batch = self._batch, []
         for group in self._groups.values():
             waiting += self._pool.withdraw(group)
-        if waiting:
-            not_started = Outcome(Ending.CANCELLED, reason="it had not started\n", return_code=130)
-            self._take([(job, not_started) for job in waiting])
+        self._flying.difference_update(waiting)
+        return [job.key for job in waiting]
+
+    def stop_all(self, attempts: Sequence[Attempt]) -> None:
+        """Have those that run interrupted, and killed after their grace period."""
         self._pool.cancel_jobs(self._flying)
 
     def _take(self, ended: list[tuple[Job, Outcome]]) -> None:

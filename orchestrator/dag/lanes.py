@@ -84,6 +84,9 @@ class Lane(Protocol):
     def leeway(self, attempt: Attempt) -> float:
         """Return the seconds, on top of the task's grace period, for which one that was asked to stop is waited for."""
 
+    def take_back(self) -> list[Attempt]:
+        """Return the attempts that wait in a queue of the lane's, which now will not begin."""
+
     def stop_all(self, attempts: Sequence[Attempt]) -> None:
         """Ask the attempts under way to stop, all of this lane's; each will end soon, or be given up."""
 
@@ -142,6 +145,10 @@ class LoopLane:
             if verdict is not None:  # it was told, and did as it pleased
                 outcome = verdict.outcome(f"{outcome.reason}it went on after it was cancelled; ", outcome.seconds)
         self._ended(((attempt, outcome),))
+
+    def take_back(self) -> list[Attempt]:
+        """Return nothing: a coroutine begins at once."""
+        return []
 
     def stop_all(self, attempts: Sequence[Attempt]) -> None:
         """Cancel the coroutines."""
@@ -209,6 +216,10 @@ class ExecutorLane:
         else:
             outcome = Outcome(Ending.OK, waiting.result(), seconds=self._loop.time() - attempt.started)
         self._ended(((attempt, outcome),))
+
+    def take_back(self) -> list[Attempt]:
+        """Return nothing: what waits in an executor is not ours to count."""
+        return []
 
     def stop_all(self, attempts: Sequence[Attempt]) -> None:
         """Cancel the calls that have not started; in the others stop what can be stopped."""

@@ -75,7 +75,7 @@ class Routes:
     def to_worker(self, task: Task) -> bool:
         """Whether a task's arguments travel to a worker process."""
         key = self._key_of(task)
-        return key is _POOL or runs_limits(key)
+        return (key is _POOL or runs_limits(key)) and not task.is_program
 
     def flush(self) -> None:
         """Have lanes that gather what was begun send it off."""

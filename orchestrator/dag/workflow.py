@@ -27,12 +27,12 @@ from orchestrator.limits import check_seconds, tolerance
 class Workflow:
     """A graph of tasks, each of which starts the moment the last task it depends on has completed.
 
-    Parameters: `name`, for people; `timeout`, seconds for a whole execution (None:
-    `CODOMYRMEX_WORKFLOW_TIMEOUT`, else no limit); `max_concurrency`, attempts under way at a time (None: any number
-    of coroutines and process tasks, CPUs + 4 threads, at most 32); `executor`, where plain callables run that do not
-    say otherwise: "thread" (the default), "process" or any `concurrent.futures.Executor`; `max_workers`, worker
-    processes for the tasks in processes (None: `CODOMYRMEX_MAX_WORKERS`, else 4); `fail_fast`, True, a number of
-    failures or a share such as "10%", at which the run ends: what runs is stopped (`halt="now"`) or comes to its end
+    Parameters: `name`, for people; `timeout`, seconds for a whole execution (None: `CODOMYRMEX_WORKFLOW_TIMEOUT`,
+    else no limit; infinity: no limit); `max_concurrency`, attempts under way at a time (None: any number of
+    coroutines and process tasks, CPUs + 4 threads, at most 32); `executor`, where plain callables run that do not say
+    otherwise: "thread" (the default), "process" or any `concurrent.futures.Executor`; `max_workers`, worker processes
+    for the tasks in processes (None: `CODOMYRMEX_MAX_WORKERS`, else 4); `fail_fast`, True, a number of failures or a
+    share such as "10%", at which the run ends: what runs is stopped (`halt="now"`) or comes to its end
     (`halt="soon"`); `on_event`, a listener (see `orchestrator.events`), called in the event loop, which with
     `live_output` also hears what programs write.
 
@@ -82,6 +82,7 @@ class Workflow:
             on_event=on_event,
             live_output=live_output,
         )
+        self._has_deadline = timeout is not None  # an infinite one too: then the environment is not asked
         self._tasks: dict[str, Task] = {}
         self._results: dict[str, TaskResult] = {}  # of the present or the last execution, which fills it
         self._executing = False
@@ -215,7 +216,7 @@ class Workflow:
         if self._executing:
             raise StateError(f"workflow {self.name!r} is executing already: wait for its end, or make another one")
         options = self._options
-        if options.timeout is None:
+        if not self._has_deadline:
             options = options.with_timeout(settings.workflow_timeout())
         self._executing = True
         try:
