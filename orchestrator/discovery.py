@@ -12,15 +12,16 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+from orchestrator.gitignore import Ignores, Rules, parse, read_if_there, repository
 
 # setup.py can be run, but what it does is to build or install; conftest.py is pytest's.
 _NO_SCRIPTS = frozenset({"__init__.py", "conftest.py", "setup.py"})
+WORKFLOWS_FILE = "flows.py"
+"""Workflows stand in a file of this name: it is a script only if it can be run by itself."""
+
 _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packages"})
 
-_READ_BYTES = 16 << 20
 _SURE_CHARACTERS = 1000
 """A path of so few characters is shorter than PATH_MAX (4,096 bytes), however they are encoded."""
 
@@ -30,17 +31,6 @@ _GUARD = rf"""^(?:el)?if\b[^\n#"']*?(?:\b__name__\s*==\s*{_MAIN}|{_MAIN}\s*==\s*
 # Not ast: it prints warnings about the files of others, and refuses what is written for another Python.
 _GUARD_STRING_OR_COMMENT = re.compile(rf"(?P<guard>{_GUARD})|#[^\n]*|{_STRING}".encode(), re.DOTALL | re.MULTILINE)
 _PEP_723 = re.compile(rb"^# /// script$\s(?:^#(?:| .*)$\s)+^# ///$", re.MULTILINE)
-
-_EVERYTHING = re.compile(r"(?!/\*/?$)/?(?:\*\*/)*\*\*?/?")
-_POSIX_CLASSES = {
-    "[:alnum:]": "0-9A-Za-z",
-    "[:alpha:]": "A-Za-z",
-    "[:digit:]": "0-9",
-    "[:lower:]": "a-z",
-    "[:space:]": " \t\n\r\f\v",
-    "[:upper:]": "A-Z",
-    "[:xdigit:]": "0-9A-Fa-f",
-}
 
 
 def discover_scripts(root: str | os.PathLike[str] | None = None) -> list[str]:
@@ -64,8 +54,8 @@ def find_scripts(root: str | os.PathLike[str], include: Iterable[str] = (), excl
     """Return the paths of all scripts below `root`, sorted; each is `root` joined with the path below it.
 
     Scripts are `*.py` files, and executable files that begin with `#!`. A module of a package (a folder with
-    `__init__.py`) is one only if it has a main guard, a `#!` line or a block of inline metadata (PEP 723);
-    `__main__.py` of a package only with a `#!` line; `__init__.py`, `conftest.py` and `setup.py` never.
+    `__init__.py`), and `flows.py`, is one only if it has a main guard, a `#!` line or a block of inline metadata
+    (PEP 723); `__main__.py` of a package only with a `#!` line; `__init__.py`, `conftest.py` and `setup.py` never.
 
     Left out are hidden files and folders, virtual environments, caches, `build`, `dist`, `node_modules`,
     `*.egg-info`, and what git ignores by `.gitignore` and `.git/info/exclude` of the repository (gitignore(5); the
@@ -95,107 +85,6 @@ def find_scripts(root: str | os.PathLike[str], include: Iterable[str] = (), excl
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """Neighbouring patterns of a file that all exclude, or all take back; those without a slash match names."""
-
-    excludes: bool
-    names: re.Pattern[str] | None
-    paths: re.Pattern[str] | None
-
-
-class _Rules:
-    """The patterns of one `.gitignore`: the last one that matches an entry, and not only what it lies in, decides.
-
-    pathspec translates the patterns one by one. Its GitIgnoreSpec is asked about files, by their whole paths:
-    about a folder it is mistaken (`*` and `!*/` would leave it out), so no walk could be guided by it.
-    `?` and `[...]` stand for one character; to git it is one byte.
-    """
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        runs: list[tuple[bool, tuple[list[str], list[str]]]] = []
-        for line in lines:
-            excludes, body = not line.startswith("!"), line.removeprefix("!")
-            if text := _translate(body):
-                if not runs or runs[-1][0] != excludes:
-                    runs.append((excludes, ([], [])))
-                runs[-1][1]["/" in body[:-1]].append(text)
-        self._runs = [_Run(excludes, _any(names), _any(paths)) for excludes, (names, paths) in reversed(runs)]
-
-    def __bool__(self) -> bool:
-        return bool(self._runs)
-
-    def verdict(self, path: str, name: str, start: int = 0) -> bool | None:
-        """Return whether it is excluded, None if no pattern matches. Both end with a slash for a folder.
-
-        The path counts from the index `start` on.
-        """
-        for run in self._runs:
-            if (run.names and run.names.fullmatch(name)) or (run.paths and run.paths.fullmatch(path[start:])):
-                return run.excludes
-        return None
-
-
-def _any(texts: Sequence[str]) -> re.Pattern[str] | None:
-    # The groups that pathspec names are of no use here, and the same name would be given twice.
-    text = "|".join(f"(?:{re.sub(r'[(][?]P<[a-z_]+>', '(?:', text)})" for text in texts)
-    return re.compile(text, re.DOTALL) if texts else None
-
-
-def _translate(pattern: str) -> str | None:
-    """Return the regular expression for all of a path that matches, None for a pattern that matches nothing."""
-    pattern = re.sub(r"\*{3,}", "**", pattern)  # to git, as many mean the same
-    if _EVERYTHING.fullmatch(pattern):
-        return ".+/" if pattern.endswith("/") else ".+"
-    for name, characters in _POSIX_CLASSES.items():
-        pattern = pattern.replace(name, characters)
-    if pattern.endswith(("/**", "/**/")):  # pathspec's expression for these ends early
-        pattern = f"{pattern.removesuffix('/')}/*{'/' if pattern.endswith('/') else ''}"
-    if pattern.startswith(("#", "!")):  # comments and the sign are gone, so it is neither
-        pattern = f"\\{pattern}"
-    try:
-        text: str | None = GitIgnoreSpecPattern.pattern_to_regex(pattern.replace("[[]", "\\["))[0]
-        if text and "[" in pattern:
-            text = text.replace("[^", "[^/")
-            re.compile(text)
-    except (ValueError, re.error, FutureWarning):  # an end missing, `[z-a]`, a set that Python may read otherwise
-        return None
-    return text
-
-
-@lru_cache(maxsize=256)
-def _parse(data: bytes) -> _Rules:
-    """Read a `.gitignore`: comments, the spaces that count, the byte order mark (gitignore(5), git's dir.c)."""
-    lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")
-    return _Rules(re.sub(r"(?<!\\) +$", "", line.removesuffix("\r")) for line in lines if not line.startswith("#"))
-
-
-_Ignores = tuple[tuple[int, _Rules], ...]
-
-
-def _repository(folder: str) -> tuple[str, _Ignores]:
-    """Return the path of a folder from its repository's top ("a/b/"), and what is ignored from above it."""
-    top = folder
-    while not os.path.lexists(os.path.join(top, ".git")):
-        if top == (top := os.path.dirname(top)):
-            return "", ()
-    below = os.path.join(os.path.relpath(folder, top), "").removeprefix("./")
-    ignores: list[tuple[int, _Rules]] = [(0, _parse(_read(os.path.join(_git_folder(top), "info", "exclude"))))]
-    for match in re.finditer("[^/]+/", below):
-        above = below[: match.start()]
-        ignores.append((len(above), _parse(_read(os.path.join(top, above, ".gitignore"), os.O_NOFOLLOW))))
-    return below, tuple(ignore for ignore in ignores if ignore[1])
-
-
-def _git_folder(top: str) -> str:
-    """Return the folder of git's that all work trees of the repository share (gitrepository-layout(5))."""
-    folder = os.path.join(top, ".git")
-    told = os.fsdecode(_read(folder))  # a file in a submodule and in a work tree that was added
-    if told.startswith("gitdir: "):
-        folder = os.path.join(top, told.removeprefix("gitdir: ").rstrip("\n"))
-    return os.path.join(folder, os.fsdecode(_read(os.path.join(folder, "commondir"))).rstrip("\n"))
-
-
-@dataclass(frozen=True, slots=True)
 class _Folder:
     """A folder to look through. `path` is below the root and ends with a slash; `real` has no links.
 
@@ -204,7 +93,7 @@ class _Folder:
 
     path: str
     real: str
-    ignores: _Ignores
+    ignores: Ignores
     welcome: bool = False
     shut: bool = False
 
@@ -215,9 +104,9 @@ class _Search:
     def __init__(self, base: str, include: Sequence[str], exclude: Sequence[str]) -> None:
         self._base = base
         self._root = os.path.realpath(base)
-        self._include, self._exclude = _Rules(include), _Rules(exclude)
-        self._passages = _Rules(_passages(include))
-        self._below, ignores = _repository(self._root)
+        self._include, self._exclude = Rules(include), Rules(exclude)
+        self._passages = Rules(_passages(include))
+        self._below, ignores = repository(self._root)
         self._waiting = [_Folder("", self._root, ignores, welcome=True)]
         self._links: list[_Folder] = []
 
@@ -247,7 +136,7 @@ class _Search:
                 return
             shut = True
         if ".gitignore" in entries:
-            rules = _parse(_read(entries[".gitignore"].path, os.O_NOFOLLOW))
+            rules = parse(read_if_there(entries[".gitignore"].path, os.O_NOFOLLOW))
             ignores = (*ignores, (len(self._below) + len(folder.path), rules))
         in_package = "__init__.py" in entries
         for entry in entries.values():
@@ -259,7 +148,7 @@ class _Search:
             except OSError:  # it has just vanished, is a link in a circle, or its path is too long
                 continue
 
-    def _meet(self, entry: os.DirEntry[str], folder: _Folder, ignores: _Ignores, shut: bool) -> None:
+    def _meet(self, entry: os.DirEntry[str], folder: _Folder, ignores: Ignores, shut: bool) -> None:
         """Put a folder among those to look through, unless it is left out."""
         name = entry.name
         path = f"{folder.path}{name}/"
@@ -280,7 +169,7 @@ class _Search:
         if real.startswith(os.path.join(self._root, "")):
             self._links.append(_Folder(path, real, ignores, welcome, shut))
 
-    def _is_listed(self, entry: os.DirEntry[str], place: str, ignores: _Ignores, in_package: bool, shut: bool) -> bool:
+    def _is_listed(self, entry: os.DirEntry[str], place: str, ignores: Ignores, in_package: bool, shut: bool) -> bool:
         name = entry.name
         path = place + name
         if self._include and self._include.verdict(path, name):
@@ -296,10 +185,11 @@ class _Search:
         if self._exclude.verdict(path, name) or self._ignored(path, ignores):
             return False
         if is_python:
-            return not in_package or _runs_by_itself(_read(entry.path), name)
-        return _read(entry.path, size=2) == b"#!"
+            is_module = in_package or name == WORKFLOWS_FILE
+            return not is_module or _runs_by_itself(read_if_there(entry.path), name)
+        return read_if_there(entry.path, most=2) == b"#!"
 
-    def _ignored(self, path: str, ignores: _Ignores) -> bool:
+    def _ignored(self, path: str, ignores: Ignores) -> bool:
         """Return whether git ignores it: the deepest file with a pattern that matches decides."""
         whole, name = self._below + path, _last(path)
         for start, rules in reversed(ignores):
@@ -336,20 +226,3 @@ def _runs_by_itself(data: bytes, name: str) -> bool:
     if b"# /// script" in data and _PEP_723.search(data.replace(b"\r\n", b"\n")):
         return True
     return b"__main__" in data and any(match["guard"] for match in _GUARD_STRING_OR_COMMENT.finditer(data))
-
-
-def _read(path: str, flags: int = 0, size: int = _READ_BYTES) -> bytes:
-    """Return the beginning of a regular file; nothing if it is none, or cannot be read."""
-    try:
-        if not stat.S_ISREG(os.stat(path, follow_symlinks=not flags & os.O_NOFOLLOW).st_mode):
-            return b""  # to open a pipe or a device can have effects
-        # By now it may have become one, which must not make us wait; its size is 0.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | flags)
-    except OSError:
-        return b""
-    try:
-        return os.read(file, min(size, os.fstat(file).st_size))
-    except OSError:
-        return b""
-    finally:
-        os.close(file)

@@ -18,14 +18,12 @@ from typing import Any
 from orchestrator.config import Config, script_config
 from orchestrator.dag.model import Task
 from orchestrator.dag.workflow import Workflow
+from orchestrator.discovery import WORKFLOWS_FILE
 from orchestrator.exceptions import ConfigError
 from orchestrator.programs import Program, Script, shell_of
 from orchestrator.retries import RetryPolicy
 from orchestrator.steps import Steps
 from orchestrator.wording import visible
-
-PYTHON_FILE = "flows.py"
-"""A file of this name, next to the config or in the working directory, is looked through for workflows."""
 
 _MAKERS = {"workflow", "Workflow", "chain", "parallel", "fan_out_fan_in", "step"}
 """Functions of ours that make one: a variable that one of them is assigned to is listed."""
@@ -56,7 +54,7 @@ def named_workflows(config: Config) -> dict[str, NamedWorkflow]:
     """Return the workflows of the config and of `flows.py`, by name; of two with the same name the config's."""
     found: dict[str, NamedWorkflow] = {}
     for folder in dict.fromkeys([config.folder or os.getcwd(), os.getcwd()]):
-        path = os.path.join(folder, PYTHON_FILE)
+        path = os.path.join(folder, WORKFLOWS_FILE)
         if os.path.isfile(path):
             for name, description in _listed(path):
                 origin = f"{os.path.relpath(path)}:{name}"
@@ -78,7 +76,8 @@ def load_python(reference: str) -> Workflow:
     module = _executed(path)
     where = visible(os.path.relpath(path))
     if variable not in module:
-        known = [name for name, value in module.items() if isinstance(value, (Workflow, Steps))]
+        made = [name for name, value in module.items() if isinstance(value, (Workflow, Steps))]
+        known = list(dict.fromkeys([*made, *(name for name, _ in _listed(path))]))
         near = difflib.get_close_matches(variable, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"its workflows are: {', '.join(known) or 'none'}"
         raise ConfigError(f"{where} has no {variable!r}; {hint}")

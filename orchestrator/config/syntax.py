@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import tomllib
 from typing import Any
 
 from orchestrator.config.places import mistake
 from orchestrator.exceptions import ConfigError
+from orchestrator.regular import read_regular
 from orchestrator.wording import visible
 
 MOST_BYTES = 1 << 20
@@ -32,12 +32,7 @@ def read_head(path: str) -> bytes | None:
     A FIFO or a device is not opened, so nothing waits for it and nothing is taken from it. Raises OSError, and
     ValueError for a path with a NUL.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        return None
-    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        # A FIFO may have taken the file's place since the look at it: O_NONBLOCK, and a second look.
-        found = os.fstat(file.fileno())
-        return file.read(min(found.st_size, MOST_BYTES) + 1) if stat.S_ISREG(found.st_mode) else None
+    return read_regular(path, MOST_BYTES + 1)
 
 
 def read_text(path: str, file: str) -> str:

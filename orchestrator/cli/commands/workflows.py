@@ -13,12 +13,13 @@ from orchestrator.cli.options import SectionedCommand, option_under
 from orchestrator.cli.streams import Outlet
 from orchestrator.cli.wording import unicode
 from orchestrator.config import read_config
-from orchestrator.named import PYTHON_FILE, named_workflows
+from orchestrator.discovery import WORKFLOWS_FILE
+from orchestrator.named import named_workflows
 from orchestrator.wording import visible
 
 _EPILOG = f"""
-They come from the tables [workflows.NAME] of the config, and from {PYTHON_FILE}, next to the config or in the working
-directory, which is read but not run. `orchestrator run NAME` runs one.
+They come from the tables [workflows.NAME] of the config, and from {WORKFLOWS_FILE}, next to the config or in the
+working directory, which is read but not run. `orchestrator run NAME` runs one.
 """
 
 
@@ -40,5 +41,7 @@ def workflows(config: str | None, as_json: bool) -> int:
             )
         )
     else:
-        err.write(f"there are no workflows: write one to [workflows.NAME] in orchestrator.toml, or to {PYTHON_FILE}\n")
+        err.write(
+            f"there are no workflows: write one to [workflows.NAME] in orchestrator.toml, or to {WORKFLOWS_FILE}\n"
+        )
     return out.exit_code()
