@@ -103,30 +103,42 @@ def _in_turn(pipe: _Pipe) -> _Ends:
     results: list[ExecutionResult] = []
     began = time.monotonic()
     source = pipe.source
-    with contextlib.ExitStack() as files:
+    with contextlib.ExitStack() as passing:
         for place, stage in enumerate(pipe.stages):
-            try:
-                last = place == len(pipe.stages) - 1
-                between = None if last else files.enter_context(tempfile.TemporaryFile(buffering=0))
-            except OSError as error:
-                why = f"no temporary file for what it prints: {error.strerror}; TMPDIR names another folder"
-                reason = f"{stage.name}: cannot be run: {why}\n"
-                results.append(result_of_outcome(Outcome(Ending.RAISED, reason=reason, return_code=1), stage.name))
-                return results + _skipped(pipe.stages[place + 1 :], results[-1]), place
-            target = pipe.stdout if between is None else between.fileno()
-            line = CommandLine(stage.command_line().argv, source, target)
-            options = pipe.options_after(time.monotonic() - began)
-            (result,) = run_programs([(stage.name, line)], 1, options, pipe.output_limit)
-            if not result.success:
-                if between is not None:
+            # Two files at a time: what this stage reads is let go with the stack before, which ends here.
+            with passing.pop_all(), contextlib.ExitStack() as made:
+                try:
+                    last = place == len(pipe.stages) - 1
+                    between = None if last else made.enter_context(tempfile.TemporaryFile(buffering=0))
+                except OSError as error:
+                    results.append(_without_file(stage, error))
+                    return results + _skipped(pipe.stages[place + 1 :], results[-1]), place
+                target = pipe.stdout if between is None else between.fileno()
+                line = CommandLine(stage.command_line().argv, source, target)
+                options = pipe.options_after(time.monotonic() - began)
+                (result,) = run_programs([(stage.name, line)], 1, options, pipe.output_limit)
+                if result.ending is Ending.TIMED_OUT:
+                    result = _with_reason(result, f"the pipe's time limit passed ({pipe.seconds:g} s)\n")
+                if between is not None and not result.success:
                     result = replace(result, **_as_output(shortened(between.fileno(), pipe.output_limit), result))
                 results.append(result)
-                return results + _skipped(pipe.stages[place + 1 :], result), place
-            results.append(result)
-            if between is not None:
-                # Opened anew it has a position of its own.
-                source = files.enter_context(open(f"/proc/self/fd/{between.fileno()}", "rb", buffering=0)).fileno()
+                if not result.success:
+                    return results + _skipped(pipe.stages[place + 1 :], result), place
+                if between is not None:
+                    # Opened anew it has a position of its own.
+                    reading = open(f"/proc/self/fd/{between.fileno()}", "rb", buffering=0)  # noqa: SIM115
+                    source = passing.enter_context(reading).fileno()
     return results, None
+
+
+def _without_file(stage: Shell, error: OSError) -> ExecutionResult:
+    why = f"no temporary file for what it prints: {error.strerror}; TMPDIR names another folder"
+    outcome = Outcome(Ending.RAISED, reason=f"{stage.name}: cannot be run: {why}\n", return_code=1)
+    return result_of_outcome(outcome, stage.name)
+
+
+def _with_reason(result: ExecutionResult, reason: str) -> ExecutionResult:
+    return replace(result, reason=reason, error=result.error.removesuffix(result.reason) + reason)
 
 
 def _skipped(stages: Sequence[Shell], failed: ExecutionResult) -> list[ExecutionResult]:
@@ -170,6 +182,7 @@ def _at_once(pipe: _Pipe) -> _Ends:
             stdout = pipe.stdout if target is None else target.fileno()
             lines.append((stage.name, CommandLine(stage.command_line().argv, stdin, stdout)))
         run = Run(pool, lines, pack_line, replace(pipe.options, on_event=hear), total)
+        run.together = True
         return collect(run, total), to_blame
 
 

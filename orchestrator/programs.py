@@ -198,7 +198,10 @@ def descriptor_of(file: object, rule: str) -> int:
     fileno = getattr(file, "fileno", None)
     if fileno is None:
         raise TypeError(f"{rule}, not {file!r}")
-    return int(fileno())
+    try:
+        return int(fileno())
+    except OSError as error:  # io.UnsupportedOperation: it is in memory only
+        raise TypeError(f"{rule}; {file!r} has no descriptor: give its contents, as text or bytes") from error
 
 
 def _script_argv(path: str, args: Sequence[Text]) -> list[Text]:

@@ -219,9 +219,11 @@ def retry(
 
     A failure is an exception, or an ExecutionResult that is no success. The last exception is raised unchanged; the
     last result is raised as a StepError, whose `result` has the earlier ones in its `history`. The keyword options
-    are those of `with_retry`: seconds before the second attempt, at most, and by how much they grow.
+    are those of `with_retry`: seconds before the second attempt, at most, and by how much they grow; which exceptions
+    count.
     """
-    again = with_retry(attempts, initial_delay, max_delay, exponential_base, retry_on, jitter=jitter)
+    kinds = (*retry_on, StepError) if isinstance(retry_on, tuple) else retry_on
+    again = with_retry(attempts, initial_delay, max_delay, exponential_base, kinds, jitter=jitter)
     if not callable(action):
         raise TypeError(f"retry needs something to call, not {action!r}")
     if is_coroutine_function(action):

@@ -57,7 +57,7 @@ async def call_coroutine(
     return Outcome(Ending.OK, value, "", None, 0, clock() - start, 0.0, 0, os.getpid())
 
 
-def run_coroutine(action: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+def run_coroutine(action: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> Any:
     """Run a coroutine function in an event loop of its own: what a worker process does with one."""
 
     async def main() -> Any:

@@ -137,7 +137,8 @@ class LoopLane:
             return
         verdict = attempt.verdict
         if task.cancelled():
-            outcome = verdict.outcome() if verdict else _self_cancelled()
+            seconds = self._loop.time() - attempt.started
+            outcome = verdict.outcome("", seconds) if verdict else _self_cancelled()._replace(seconds=seconds)
         elif (error := task.exception()) is not None:  # Ctrl-C, on its way through the loop
             outcome = failure(error)
         else:

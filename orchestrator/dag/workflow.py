@@ -22,6 +22,7 @@ from orchestrator.dag.telling import ProgressCallback
 from orchestrator.events import Event, Listener
 from orchestrator.exceptions import StateError, WorkflowError
 from orchestrator.limits import check_seconds, tolerance
+from orchestrator.stopping import stoppable
 
 
 class Workflow:
@@ -223,7 +224,8 @@ class Workflow:
             execution = Execution(dict(self._tasks), self._needs(), options, progress_callback)
             self._results = execution.results
             self._execution = asyncio.get_running_loop(), execution
-            return await execution.run()
+            with stoppable(self.cancel):
+                return await execution.run()
         finally:
             self._execution = None
             self._executing = False

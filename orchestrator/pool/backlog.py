@@ -99,14 +99,18 @@ class Backlog:
             self._starting -= 1
 
     def leave(self, why: ConcurrencyError | None = None) -> None:
-        """Count a slot out. When the last one goes because no worker can be started, all that waits fails."""
+        """Count a slot out. When one goes because no worker can be started, what can wait for no other fails.
+
+        That is all that waits when the last one goes, and jobs that only make sense together.
+        """
         with self._lock:
             self._live -= 1
             stranded: list[Job] = []
-            if why is not None and self._live == 0:
-                self._broken = why
-                stranded = list(self._jobs)
-                self._jobs.clear()
+            if why is not None:
+                if self._live == 0:
+                    self._broken = why
+                stranded = [job for job in self._jobs if self._live == 0 or job.group.together]
+                self._jobs = deque(job for job in self._jobs if self._live != 0 and not job.group.together)
             self._went.notify_all()
         for job in stranded:
             self._tell([(job, Outcome(Ending.SKIPPED, reason=f"{why}\n", exception=why, return_code=1))])

@@ -100,6 +100,8 @@ class Group:
     wants_output = False
     uniform = False
     """Whether the jobs are of one kind, so that many short ones may be claimed together."""
+    together = False
+    """Whether the jobs wait for each other, as the stages of a pipe do: then none may wait for another's slot."""
     keeps_pickles = False
     """Whether the outcomes of large values hold their pickles too, so that they can be sent on as they are."""
 

@@ -390,3 +390,10 @@ def test_calls_that_wait_for_a_thread_are_not_started_once_the_workflow_is_cance
     assert len(started) < 50
     not_started = [result for result in flow.results.values() if "it had not started" in (result.error or "")]
     assert len(not_started) == 200 - len(started)
+
+
+def test_a_coroutine_that_is_stopped_tells_for_how_long_it_ran() -> None:
+    flow = Workflow(tasks=[Task("first", lasting(1)), Task("late", lasting(9), dependencies={"first"}, timeout=2)])
+    results, _ = run_steered(flow)
+    result = results["late"]
+    assert (result.ending, result.started, result.execution_time) == (Ending.TIMED_OUT, 1, 2)
