@@ -53,7 +53,7 @@ def execute(
         flow = own or order.workflow(executor=pool, live_output=live_output)
         flow.add_listener(listen)
         signals = StopSignals(flow, display)
-        with signals, display.watching(pool.snapshot):
+        with signals.listening(), display.watching(pool.snapshot):
             try:
                 flow.run()
             except TaskFailedError:

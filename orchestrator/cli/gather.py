@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import click
@@ -46,6 +46,11 @@ class Given:
     matrix: Axes = ()
     seconds: Callable[[], float | None] | None = None
     """Says how long a script may run, where `timeout` is a share."""
+
+
+def given_of(options: Mapping[str, Any]) -> Given:
+    """Return what was typed for all scripts, from among a command's options."""
+    return Given(**{field.name: options[field.name] for field in fields(Given) if field.name in options})
 
 
 def tasks_of(scripts: Iterable[Named], given: Given, config: Config, *, ignore_needs: bool = False) -> list[Task]:

@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 
 import click
 
+from orchestrator.cli.pages import WithHelp
 from orchestrator.cli.readings import AXIS, DURATION, HALT, JOBS, LIMIT, MEMORY, RETRIES, VARIABLE, Halt
 from orchestrator.limits import GRACE_SECONDS
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+Axes = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 class _SectionOption(click.Option):
@@ -19,7 +21,7 @@ class _SectionOption(click.Option):
     heading: str = ""
 
 
-class SectionedCommand(click.Command):
+class SectionedCommand(WithHelp):
     """A command whose help page has its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -163,9 +165,20 @@ halting = together(
     ),
 )
 
+
+def _each_once(ctx: click.Context, param: click.Parameter, axes: Axes) -> Axes:
+    """Refuse an axis that is given twice: the second would silently win."""
+    names = [name for name, _ in axes]
+    for name in names:
+        if names.count(name) > 1:
+            raise click.BadParameter(f"there are two axes {name!r}: write all values in one, {name}=first,second")
+    return axes
+
+
 matrix = _running(
     "--matrix",
     type=AXIS,
+    callback=_each_once,
     multiple=True,
     metavar="NAME=A,B,...",
     help="Run each script once for every combination of values; each gets `--NAME VALUE` and the variable NAME. "

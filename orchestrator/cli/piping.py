@@ -11,7 +11,7 @@ from orchestrator.cli import codes
 from orchestrator.cli.pump import Pump
 from orchestrator.cli.record import reason
 from orchestrator.cli.signals import StoppedAtOnce
-from orchestrator.cli.streams import Outlet
+from orchestrator.cli.streams import Outlet, no_standard_output
 from orchestrator.cli.wording import neutral, unicode
 from orchestrator.pipes import pipe
 from orchestrator.results import ExecutionResult
@@ -20,21 +20,26 @@ from orchestrator.results import ExecutionResult
 def run_pipe(commands: Sequence[str], *, as_json: bool, **options: Any) -> int:
     """Run the commands, and return the exit code. The keyword options are those of `pipe`."""
     stdin = None if sys.stdin is None or sys.stdin.isatty() else 0
-    with StoppedAtOnce() as stopped, Pump(1) as out:
+    stopped = StoppedAtOnce()
+    with stopped.listening(), Pump(1) as out:
         result = pipe(commands, stdin=stdin, stdout=None if as_json else out.descriptor, **options)
     code = codes.GOOD if result.success else codes.FAILED
     if stopped.received is not None:
         code = 128 + stopped.received
     elif out.reader_left:
         code = codes.READER_LEFT
+    elif out.problem is not None:
+        code = no_standard_output(out.problem)
     if as_json:
-        Outlet(sys.stdout).write(json.dumps(_document(result, code), indent=2) + "\n")
+        document = Outlet(sys.stdout)
+        document.write(json.dumps(_document(result, code), indent=2) + "\n")
+        code = document.exit_code() or code
     err = Outlet(sys.stderr)
     for stage in result.stages:
         text = stage.streams[1].decode("utf-8", "replace")
         err.write(neutral(text) if err.isatty() else text)
-    if not result.success and code != codes.READER_LEFT:
-        err.write(f"orchestrator: {result.reason}")
+    if not result.success and out.problem is None:
+        err.write(f"orchestrator: {neutral(result.reason)}")
     return code
 
 

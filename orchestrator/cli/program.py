@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import sys
 import traceback
 from collections.abc import Callable
+from typing import IO, cast
 
 import click
 
 from orchestrator.cli import codes
+from orchestrator.cli.pages import WithHelp, show_version
+from orchestrator.cli.streams import Outlet
 from orchestrator.exceptions import ConfigError, CycleError
 
 COMMANDS = {
@@ -33,7 +38,7 @@ Each is in `orchestrator.cli.commands`, in a module and under a name like its ow
 """
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(WithHelp, click.Group):
     """A group that imports a command when it is asked for it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -67,7 +72,14 @@ def load_command(name: str) -> click.Command:
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="codomyrmex-orchestrator", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=show_version,
+    help="Show the version and exit.",
+)
 def program() -> None:
     """Run batches of Python work in worker processes, each task with limits and one clear outcome."""
 
@@ -79,18 +91,30 @@ def run_program() -> int:
 
 def guarded(call: Callable[[], object]) -> int:
     """Call, and return the exit code; exceptions become messages on standard error and their exit codes."""
+    err = cast("IO[str]", Outlet(sys.stderr))  # which takes every message, also where nobody can read it
     try:
         code = call()
     except click.ClickException as error:
-        error.show()
+        error.show(err)
         return error.exit_code
     except (ConfigError, CycleError) as error:
-        click.echo(f"Error: {error}", err=True)
+        err.write(f"Error: {error}\n")
         return codes.USAGE
     except click.Abort:
         return codes.INTERRUPTED
-    except Exception:
-        traceback.print_exc()
-        click.echo("orchestrator: this is a fault of orchestrator itself, not of a script", err=True)
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and not _directory_exists():
+            err.write("Error: the working directory does not exist any more: change to another one\n")
+        else:
+            traceback.print_exc(file=err)
+            err.write("orchestrator: this is a fault of orchestrator itself, not of a script\n")
         return codes.TROUBLE
     return code if isinstance(code, int) else codes.GOOD
+
+
+def _directory_exists() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True

@@ -88,7 +88,7 @@ def read_retries(text: str) -> int:
 def read_halt(text: str) -> Halt:
     """Read when to give up: `now,fail=1`, `soon,fail=3`, `soon,fail=10%`."""
     match = re.fullmatch(r"(now|soon),fail=(\d+)(%?)", text, re.ASCII)
-    if match is None or int(match[2]) < 1:
+    if match is None or int(match[2]) < 1 or (match[3] and int(match[2]) > 100):
         raise ValueError(
             f"{text!r} does not say when to halt: write now,fail=1 (stop what runs), soon,fail=3 (let it end) or "
             "soon,fail=10% (of all scripts)"

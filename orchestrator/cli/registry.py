@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict
 
 import click
@@ -89,6 +89,8 @@ def _words(command: click.Command, given: dict[str, Any]) -> Iterable[str]:
     positional: list[str] = []
     for name, value in given.items():
         parameter = known[name]
+        if isinstance(value, Mapping):  # variables, axes of a matrix
+            value = list(value.items())
         values = value if isinstance(value, (list, tuple)) and parameter.multiple else [value]
         if isinstance(parameter, click.Argument):
             positional += map(str, value if isinstance(value, (list, tuple)) else [value])

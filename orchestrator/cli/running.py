@@ -18,6 +18,7 @@ from orchestrator.cli.order import Order
 from orchestrator.cli.pump import Pump
 from orchestrator.cli.streams import no_standard_output
 from orchestrator.cli.view import View, carry_out
+from orchestrator.cli.wording import neutral
 from orchestrator.cli.workers import jobs_of
 from orchestrator.config import Config
 from orchestrator.discovery import discover_scripts
@@ -112,5 +113,5 @@ def _pass_through(order: Order) -> int:
         return no_standard_output(stdout.problem)
     assert result is not None
     if not result.success:
-        err.write(f"orchestrator: {order.label(0)}: {result.ending.value}: {result.reason}")
+        err.write(f"orchestrator: {order.label(0)}: {result.ending.value}: {neutral(result.reason)}")
     return codes.GOOD if result.success else codes.FAILED

@@ -8,15 +8,19 @@ calls that the runner and the display promise are safe there.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
-from collections.abc import Sequence
-from types import FrameType, TracebackType
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import FrameType
+from typing import Protocol
 
 from orchestrator.cli.display import Running
 from orchestrator.stopping import Scope, enter
 from orchestrator.wording import duration
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Stoppable(Protocol):
@@ -40,30 +44,18 @@ class Notified(Protocol):
 
 
 class StopSignals:
-    """Handle SIGINT, SIGTERM, SIGHUP and SIGUSR1 while the context lasts; `received` is the last one that came.
-
-    A signal that was ignored stays ignored: so `nohup` and a shell's `&` want it.
-    """
+    """Handle SIGINT, SIGTERM, SIGHUP and SIGUSR1; `received` is the last one that came of the first three."""
 
     def __init__(self, runner: Stoppable, display: Notified) -> None:
         self.received: signal.Signals | None = None
         self._kill = False
         self._runner = runner
         self._display = display
-        self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._handle)
-        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._tell)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def listening(self) -> AbstractContextManager[None]:
+        """Handle the signals while the context lasts."""
+        stops = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._handle)
+        return _handled({**stops, signal.SIGUSR1: self._tell})
 
     def repeat(self) -> None:
         """Give the last order again: a runner forgets one that came before its run had begun."""
@@ -98,21 +90,26 @@ class StoppedAtOnce:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._scope = Scope()
-        self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Self:
+    def listening(self) -> AbstractContextManager[None]:
+        """Handle the signals while the context lasts."""
         enter(self._scope)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        return _handled(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._handle))
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._scope.stop()
+
+
+@contextlib.contextmanager
+def _handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
+    """Have signals handled while the context lasts; one that was ignored stays so, as `nohup` and `&` want it."""
+    before = {}
+    try:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

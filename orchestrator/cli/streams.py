@@ -63,6 +63,12 @@ def is_colored(stream: TextIO, choice: bool | None) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or is_smart_terminal(stream)
 
 
+def no_standard_output(problem: OSError) -> int:
+    """Say that standard output could not be written to; return the exit code of that."""
+    Outlet(sys.stderr).write(f"orchestrator: could not write to standard output: {problem}\n")
+    return codes.TROUBLE
+
+
 class Outlet:
     """A standard stream that is written to at once and never raises; for rich, a file.
 
@@ -101,10 +107,12 @@ class Outlet:
                 self.problem = error
 
     def exit_code(self) -> int:
-        """Return the exit code of a command that only had to write this."""
+        """Return the exit code of a command that only had to write this; say on standard error what went wrong."""
         if self.problem is None:
             return codes.GOOD
-        return codes.READER_LEFT if self.reader_left else codes.TROUBLE
+        if self.reader_left:
+            return codes.READER_LEFT
+        return no_standard_output(self.problem)
 
     def flush(self) -> None:
         """Do nothing: what was written has been flushed."""

@@ -17,11 +17,11 @@ from orchestrator.programs import Script
 from orchestrator.wording import count, visible
 
 
-def tell_order(order: Order, out: Outlet, err: Outlet, *, as_json: bool) -> int:
+def tell_order(order: Order, out: Outlet, *, as_json: bool) -> int:
     """List what would run."""
     if as_json:
         out.write(document_of_order(order))
-        return _trouble_with(out, err)
+        return out.exit_code()
     out.write(f"would run {count(len(order.tasks), order.noun)}, {', '.join(order.conditions())}:\n")
     for index, task in enumerate(order.tasks):
         out.write(f"  {order.label(index)}")
@@ -33,7 +33,7 @@ def tell_order(order: Order, out: Outlet, err: Outlet, *, as_json: bool) -> int:
         if details := ", ".join(order.details(index)):
             out.write(f"  [{details}]")
         out.write("\n")
-    return _trouble_with(out, err)
+    return out.exit_code()
 
 
 def tell_record(record: Record, folder: ResultsFolder | None, out: Outlet, err: Outlet, view: View) -> int:
@@ -54,7 +54,7 @@ def tell_record(record: Record, folder: ResultsFolder | None, out: Outlet, err: 
         err.write(f"orchestrator: the run could not go on: {record.problem}\n")
     if folder is not None and folder.problem is not None:
         err.write(f"orchestrator: could not write all results: {folder.problem}\n")
-    trouble = _trouble_with(out, err)
+    trouble = out.exit_code()
     return code if record.stopped_by is not None else trouble or code
 
 
@@ -64,12 +64,3 @@ def _code_of(record: Record, folder: ResultsFolder | None) -> int:
     if record.problem or (folder is not None and folder.problem is not None):
         return codes.TROUBLE
     return codes.GOOD if record.success else codes.FAILED
-
-
-def _trouble_with(out: Outlet, err: Outlet) -> int:
-    if out.problem is None:
-        return codes.GOOD
-    if out.reader_left:
-        return codes.READER_LEFT
-    err.write(f"orchestrator: could not write to standard output: {out.problem}\n")
-    return codes.TROUBLE

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -99,6 +100,11 @@ class View:
             raise CannotStartError(reason) from error
 
 
+def view_of(options: Mapping[str, Any]) -> View:
+    """Return the view that a command's options ask for; it takes its own from among them."""
+    return View(**{field.name: options[field.name] for field in fields(View) if field.name in options})
+
+
 def carry_out(
     order: Order, view: View, *, dry_run: bool, heard: Listener | None = None, own: Workflow | None = None
 ) -> int:
@@ -112,7 +118,7 @@ def carry_out(
 
     order.workflow().validate()  # a circle is told before anything runs, and before a folder is made
     if dry_run:
-        return tell_order(order, out, err, as_json=view.machine)
+        return tell_order(order, out, as_json=view.machine)
 
     from orchestrator.cli.execute import execute
 

@@ -6,7 +6,9 @@ on a terminal they have to come above its picture.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from rich.text import Text
@@ -15,7 +17,7 @@ from orchestrator.cli.document import line_of_event
 from orchestrator.cli.order import Order
 from orchestrator.cli.record import was_run
 from orchestrator.cli.report import section
-from orchestrator.events import Event, Finished, Printed
+from orchestrator.events import Event, Finished, Printed, Retrying
 
 
 class Piece(NamedTuple):
@@ -73,11 +75,12 @@ class Lines:
                 whole, newline, rest = (self._begun.pop(key, b"") + event.data).rpartition(b"\n")
                 self._begun[key] = rest
                 yield from self._lines(event.index, event.stream, whole + newline)
-            case Finished():
+            case Finished() | Retrying():
                 for stream in (1, 2):
-                    written = event.result.streams[stream - 1]
-                    rest = self._begun.pop((event.index, stream), b"") if self._live else written
-                    yield from self._lines(event.index, stream, rest)
+                    if self._live:
+                        yield from self._lines(event.index, stream, self._begun.pop((event.index, stream), b""))
+                    elif isinstance(event, Finished):
+                        yield from self._lines(event.index, stream, event.result.streams[stream - 1])
 
     def _lines(self, index: int, stream: int, data: bytes) -> Iterator[Piece]:
         if not data:
@@ -91,13 +94,28 @@ class Lines:
 
 
 class JsonLines:
-    """Say everything, as lines of JSON."""
+    """Say everything, as lines of JSON; of what tasks print, only whole characters."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
+        self._decoders: dict[tuple[int, int], codecs.IncrementalDecoder] = {}
 
     def hear(self, event: Event) -> Iterator[Piece]:
-        """Yield the line of an event."""
+        """Yield the line of an event; at an attempt's end first what it has printed of a character."""
+        if isinstance(event, Printed):
+            key = event.index, event.stream
+            decoder = self._decoders.setdefault(key, codecs.getincrementaldecoder("utf-8")("replace"))
+            if text := decoder.decode(event.data):
+                yield from self._line(replace(event, data=text.encode()))
+            return
+        if isinstance(event, (Retrying, Finished)):
+            for stream in (1, 2):
+                begun = self._decoders.pop((event.index, stream), None)
+                if begun is not None and (text := begun.decode(b"", final=True)):
+                    yield from self._line(Printed(event.index, event.name, stream, text.encode()))
+        yield from self._line(event)
+
+    def _line(self, event: Event) -> Iterator[Piece]:
         line = line_of_event(self._order, event)
         if line is not None:
             yield Piece(1, line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from orchestrator.cli import options
@@ -49,23 +51,15 @@ stops at once, SIGHUP waits, SIGUSR1 tells what is running.
 @options.showing
 def batch(
     scripts: tuple[str, ...],
-    arguments: tuple[str, ...],
     jobs: int | str | None,
-    retries: int | None,
     halt: Halt | None,
     fail_fast: bool,
-    matrix: tuple[tuple[str, tuple[str, ...]], ...],
     from_file: tuple[str, ...],
     null: bool,
-    cwd: str | None,
-    env: dict[str, str],
     no_deps: bool,
     config: str | None,
     dry_run: bool,
-    timeout: float | Share | None,
-    memory: int | None,
-    grace: float,
-    **shown: object,
+    **given: Any,
 ) -> int:
     """Run SCRIPTS several at a time, each in a process of its own, and tell what came of each.
 
@@ -76,39 +70,28 @@ def batch(
     [tool.orchestrator] table in its PEP 723 block.
     """
     # Late: the help page and a wrong usage need none of it.
-    from orchestrator.cli.gather import Given, tasks_of
+    from orchestrator.cli.gather import given_of, tasks_of
     from orchestrator.cli.median import MedianLimit
     from orchestrator.cli.order import Order
     from orchestrator.cli.scripts import named_scripts
-    from orchestrator.cli.view import View, carry_out
+    from orchestrator.cli.view import carry_out, view_of
     from orchestrator.cli.workers import jobs_of
     from orchestrator.config import read_config
 
-    view = View(**shown)  # type: ignore[arg-type]
-    given_halt = halt_of(halt, fail_fast)
-    named = named_scripts(scripts, from_file, null=null)
     if not (scripts or from_file):
         raise click.UsageError("no scripts given. For example: orchestrator batch scripts/*.py --timeout 90s")
+    view = view_of(given)
+    halt = halt_of(halt, fail_fast)
+    named = named_scripts(scripts, from_file, null=null)
     settings = read_config(config)
-    share = timeout if isinstance(timeout, Share) else None
+    share = given["timeout"] if isinstance(given["timeout"], Share) else None
     median = None if share is None else MedianLimit(share.factor)
-    given = Given(
-        arguments=arguments,
-        timeout=timeout,
-        memory=memory,
-        grace=grace,
-        retries=retries,
-        cwd=cwd,
-        env=env,
-        matrix=matrix,
-        seconds=median,
-    )
-    tasks = tasks_of(named, given, settings, ignore_needs=no_deps)
+    tasks = tasks_of(named, given_of({**given, "seconds": median}), settings, ignore_needs=no_deps)
     order = Order(
         tasks=tuple(tasks),
         jobs=jobs_of(jobs, settings, len(tasks)),
-        fail_fast=False if given_halt is None else given_halt.fail,
-        halt="now" if given_halt is None else given_halt.when,
-        limit=None if share is None else share.text,
+        fail_fast=halt.fail if halt else False,
+        halt=halt.when if halt else "now",
+        limit=share.text if share else None,
     )
-    return carry_out(order, view, dry_run=dry_run, heard=None if median is None else median.hear)
+    return carry_out(order, view, dry_run=dry_run, heard=median.hear if median else None)

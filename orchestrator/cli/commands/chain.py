@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import click
 
@@ -31,19 +32,7 @@ Exit codes and signals are those of `orchestrator batch`.
 @options.limits
 @options.showing
 def chain(
-    scripts: tuple[str, ...],
-    arguments: tuple[str, ...],
-    retries: int | None,
-    from_file: tuple[str, ...],
-    null: bool,
-    cwd: str | None,
-    env: dict[str, str],
-    config: str | None,
-    dry_run: bool,
-    timeout: float | Share | None,
-    memory: int | None,
-    grace: float,
-    **shown: object,
+    scripts: tuple[str, ...], from_file: tuple[str, ...], null: bool, config: str | None, dry_run: bool, **given: Any
 ) -> int:
     """Run SCRIPTS one after another; after the first that fails the others are skipped, and say because of which.
 
@@ -51,19 +40,19 @@ def chain(
     script.
     """
     # Late: the help page and a wrong usage need none of it.
-    from orchestrator.cli.gather import Given, tasks_of
+    from orchestrator.cli.gather import given_of, tasks_of
     from orchestrator.cli.order import Order
     from orchestrator.cli.scripts import named_scripts
-    from orchestrator.cli.view import View, carry_out
+    from orchestrator.cli.view import carry_out, view_of
     from orchestrator.config import read_config
 
-    view = View(**shown)  # type: ignore[arg-type]
-    if isinstance(timeout, Share):
-        raise click.UsageError("a share of the median time is for scripts that do the same: give --timeout a duration")
     if not (scripts or from_file):
         raise click.UsageError("no scripts given. For example: orchestrator chain fetch.py report.py")
-    given = Given(arguments=arguments, timeout=timeout, memory=memory, grace=grace, retries=retries, cwd=cwd, env=env)
-    tasks = tasks_of(named_scripts(scripts, from_file, null=null), given, read_config(config), ignore_needs=True)
+    if isinstance(given["timeout"], Share):
+        raise click.UsageError("a share of the median time is for scripts that do the same: give --timeout a duration")
+    view = view_of(given)
+    named = named_scripts(scripts, from_file, null=null)
+    tasks = tasks_of(named, given_of(given), read_config(config), ignore_needs=True)
     for one, following in itertools.pairwise(tasks):
         following.dependencies = {one.name}
     return carry_out(Order(tasks=tuple(tasks), jobs=1), view, dry_run=dry_run)

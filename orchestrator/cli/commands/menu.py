@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from orchestrator.cli.pages import WithHelp
 
-@click.command()
+
+@click.command(cls=WithHelp)
 def menu() -> int:
     """Choose scripts and workflows from a menu, run them, and look at what came of them.
 

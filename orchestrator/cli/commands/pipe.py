@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from orchestrator.cli import options
+from orchestrator.cli import options as shared
 from orchestrator.cli.options import SectionedCommand, option_under
 from orchestrator.cli.readings import Share
 
@@ -28,21 +30,12 @@ Exit codes:
 @click.command(cls=SectionedCommand, epilog=_EPILOG)
 @click.argument("commands", nargs=-1, metavar="COMMANDS...", type=click.UNPROCESSED)
 @option_under("How to run")("--stream", is_flag=True, help="Run all commands at once, as a shell does.")
-@options.surroundings
-@options.limits
+@shared.surroundings
+@shared.limits
 @option_under("What to show and keep")(
     "--json", "as_json", is_flag=True, help="Print one JSON document, with the output."
 )
-def pipe(
-    commands: tuple[str, ...],
-    stream: bool,
-    cwd: str | None,
-    env: dict[str, str],
-    timeout: float | Share | None,
-    memory: int | None,
-    grace: float,
-    as_json: bool,
-) -> int:
+def pipe(commands: tuple[str, ...], as_json: bool, memory: int | None, **options: Any) -> int:
     """Run COMMANDS, each a line for the shell, feeding what one prints to the next; print what the last one does.
 
     A command starts when the one before has ended well, so that half a result is never passed on; with --stream all
@@ -54,17 +47,8 @@ def pipe(
     for place, command in enumerate(commands, 1):
         if not command.strip():
             raise click.UsageError(f"command {place} is empty")
-    if isinstance(timeout, Share):
+    if isinstance(options["timeout"], Share):
         raise click.UsageError("--timeout takes a duration here, such as 90s")
     from orchestrator.cli.piping import run_pipe  # late: the help page and a wrong usage need none of it
 
-    return run_pipe(
-        commands,
-        as_json=as_json,
-        stream=stream,
-        timeout=timeout,
-        memory_limit=memory,
-        grace=grace,
-        env=env,
-        cwd=cwd,
-    )
+    return run_pipe(commands, as_json=as_json, memory_limit=memory, **options)

@@ -38,18 +38,7 @@ Exit codes:
 @options.limits
 @options.showing
 def run(
-    name: str,
-    arguments: tuple[str, ...],
-    jobs: int | str | None,
-    retries: int | None,
-    cwd: str | None,
-    env: dict[str, str],
-    config: str | None,
-    dry_run: bool,
-    timeout: float | Share | None,
-    memory: int | None,
-    grace: float,
-    **shown: Any,
+    name: str, arguments: tuple[str, ...], jobs: int | str | None, config: str | None, dry_run: bool, **given: Any
 ) -> int:
     """Run one script, or a workflow by its name.
 
@@ -60,24 +49,21 @@ def run(
     for scripts. ARGUMENTS, after --, go to the script.
     """
     # Late: the help page and a wrong usage need none of it.
-    from orchestrator.cli.gather import Given
+    from orchestrator.cli.gather import given_of
     from orchestrator.cli.running import run_script, run_workflow, workflow_called
-    from orchestrator.cli.view import View
+    from orchestrator.cli.view import view_of
     from orchestrator.config import read_config
 
-    view = View(**shown)
-    settings = read_config(config)
-    if isinstance(timeout, Share):
+    if isinstance(given["timeout"], Share):
         raise click.UsageError("--timeout takes a duration here, such as 90s")
+    view = view_of(given)
+    settings = read_config(config)
     workflow = workflow_called(name, settings)
     if workflow is None:
-        given = Given(
-            arguments=arguments, timeout=timeout, memory=memory, grace=grace, retries=retries, cwd=cwd, env=env
-        )
-        return run_script(name, given, settings, view, dry_run=dry_run)
-    for option, value in (("--retries", retries), ("--memory", memory), ("--cwd", cwd), ("--env", env)):
-        if value:
-            raise click.UsageError(f"{option} is for scripts; the steps of a workflow say it themselves")
+        return run_script(name, given_of({**given, "arguments": arguments}), settings, view, dry_run=dry_run)
+    for option in ("retries", "memory", "cwd", "env"):
+        if given[option]:
+            raise click.UsageError(f"--{option} is for scripts; the steps of a workflow say it themselves")
     if arguments:
         raise click.UsageError(f"{name!r} is a workflow, which takes no arguments")
-    return run_workflow(workflow, settings, jobs, timeout, view, dry_run=dry_run)
+    return run_workflow(workflow, settings, jobs, given["timeout"], view, dry_run=dry_run)
