@@ -28,11 +28,12 @@ def execute(
     heard: Listener | None = None,
     live_output: bool = False,
     own: Workflow | None = None,
+    at_once: bool = False,
 ) -> Record:
     """Run the tasks of an order to their end. Signals are handled meanwhile, so: main thread only.
 
-    `heard` hears of each event first. `own` is the workflow that the tasks belong to, where they are not for us to
-    run in a pool of ours.
+    `heard` hears of each event first. `own` is the workflow that the tasks belong to, where they are not for us to run
+    in a pool of ours. With `at_once` the first Ctrl-C stops what runs.
     """
     results: dict[int, ExecutionResult] = {}
 
@@ -52,7 +53,7 @@ def execute(
     with Pool(order.jobs) as pool:
         flow = own or order.workflow(executor=pool, live_output=live_output)
         flow.add_listener(listen)
-        signals = StopSignals(flow, display)
+        signals = StopSignals(flow, display, at_once=at_once)
         with signals.listening(), display.watching(pool.snapshot):
             try:
                 flow.run()

@@ -6,7 +6,6 @@ One line is read at a time; while something runs, the picture of `live.py` shows
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shlex
 import signal
@@ -23,10 +22,12 @@ from orchestrator.cli.listing import columns, said
 from orchestrator.cli.order import Order
 from orchestrator.cli.record import Record
 from orchestrator.cli.report import section
+from orchestrator.cli.running import order_of
 from orchestrator.cli.tell import tell_record
 from orchestrator.cli.view import View
 from orchestrator.cli.workers import jobs_of
 from orchestrator.config import Config, read_config, script_config
+from orchestrator.dag.workflow import Workflow
 from orchestrator.discovery import discover_scripts
 from orchestrator.exceptions import ConfigError, CycleError
 from orchestrator.named import NamedWorkflow, named_workflows
@@ -67,7 +68,13 @@ class Menu:
 
     def run(self) -> int:
         """Read and obey until the user leaves; return the exit code."""
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # at the prompt Ctrl-C drops the line
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # at the prompt Ctrl-C drops the line
+        try:
+            return self._talk()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _talk(self) -> int:
         _enable_editing()
         self._look()
         click.echo(f"orchestrator: {self._inventory()}; h for help\n")
@@ -164,19 +171,8 @@ class Menu:
         if entry.workflow is None:
             self._run_scripts([Named(entry.name, tuple(words[1:]))])
             return
-        flow = entry.workflow.load(self._config)
-        table = entry.workflow.table or {}
-        tasks = tuple(flow)
-        order = Order(
-            tasks=tasks,
-            noun="task",
-            jobs=jobs_of(table.get("jobs"), self._config, len(tasks)),
-            timeout=table.get("timeout") or math.inf,
-        )
-        view = View()
-        out, err = view.outlets()
-        own = flow if entry.workflow.python is not None else None
-        self._keep(execute(order, view.display(order, out, err), None, own=own), view)
+        order, own = order_of(entry.workflow, self._config)
+        self._execute(order, View(), own)
 
     def _run_several(self, words: list[str]) -> None:
         if not words:
@@ -188,15 +184,14 @@ class Menu:
         self._run_scripts([Named(entry.name) for entry in entries])
 
     def _run_scripts(self, scripts: list[Named]) -> None:
-        tasks = tuple(tasks_of(scripts, Given(), self._config))
+        tasks = tuple(tasks_of(scripts, Given(), self._config, ignore_needs=len(scripts) == 1))
         order = Order(tasks=tasks, jobs=jobs_of(None, self._config, len(tasks)))
         order.workflow().validate()
-        view = View(verbose=len(tasks) == 1)
-        out, err = view.outlets()
-        self._keep(execute(order, view.display(order, out, err), None), view)
+        self._execute(order, View(verbose=len(tasks) == 1), None)
 
-    def _keep(self, record: Record, view: View) -> None:
+    def _execute(self, order: Order, view: View, own: Workflow | None) -> None:
         out, err = view.outlets()
+        record = execute(order, view.display(order, out, err), None, own=own)
         tell_record(record, None, out, err, view)
         self._past += [(record.order.label(place), record, place) for place in record.results]
 

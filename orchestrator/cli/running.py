@@ -20,7 +20,8 @@ from orchestrator.cli.streams import no_standard_output
 from orchestrator.cli.view import View, carry_out
 from orchestrator.cli.wording import neutral
 from orchestrator.cli.workers import jobs_of
-from orchestrator.config import Config
+from orchestrator.config import Config, script_path
+from orchestrator.dag.workflow import Workflow
 from orchestrator.discovery import discover_scripts
 from orchestrator.named import NamedWorkflow, named_workflows
 from orchestrator.programs import Script
@@ -56,14 +57,10 @@ def script_called(name: str, config: Config) -> str:
     """Return the path of the script that a path or a name means."""
     if os.path.lexists(name) or os.sep in name:
         return name
-    scripts = discover_scripts()
-    found = [path for path in scripts if name in (os.path.basename(path), os.path.splitext(os.path.basename(path))[0])]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(map(visible, found[:10]))
-        raise click.UsageError(f"{visible(name)} is the name of {len(found)} scripts, give a path: {listed}")
-    known = [*named_workflows(config), *map(os.path.basename, scripts)]
+    path = script_path(name, config)
+    if path is not None:
+        return path
+    known = [*named_workflows(config), *map(os.path.basename, discover_scripts())]
     near = difflib.get_close_matches(name, known, 1)
     hint = (
         f"did you mean {visible(near[0])}?" if near else "`orchestrator workflows` and `orchestrator discover` list all"
@@ -75,19 +72,27 @@ def run_workflow(
     named: NamedWorkflow, config: Config, jobs: int | str | None, timeout: float | None, view: View, *, dry_run: bool
 ) -> int:
     """Run a workflow: with these jobs and deadline, where it leaves them open, and as the view has it."""
-    flow = named.load(config)
-    table = named.table or {}
     if named.python is not None:
         for option, value in (("--jobs", jobs), ("--timeout", timeout)):
             if value is not None:
                 raise click.UsageError(f"{option} is for workflows of the config; {visible(named.name)} says it itself")
+    order, own = order_of(named, config, jobs, timeout)
+    return carry_out(order, view, dry_run=dry_run, own=own)
+
+
+def order_of(
+    named: NamedWorkflow, config: Config, jobs: int | str | None = None, timeout: float | None = None
+) -> tuple[Order, Workflow | None]:
+    """Return what a workflow is asked to do; and itself, if it comes from a Python file and has options of its own."""
+    flow = named.load(config)
+    table = named.table or {}
     order = Order(
         tasks=tuple(flow),
         noun="task",
         jobs=jobs_of(table.get("jobs") if jobs is None else jobs, config, len(flow)),
         timeout=timeout or table.get("timeout") or math.inf,
     )
-    return carry_out(order, view, dry_run=dry_run, own=flow if named.python is not None else None)
+    return order, flow if named.python is not None else None
 
 
 def _pass_through(order: Order) -> int:
@@ -100,7 +105,7 @@ def _pass_through(order: Order) -> int:
         script = replace(task.action, stdin=0, stdout=stdout.descriptor, stderr=stderr.descriptor)
         attached = replace(order, tasks=(replace(task, action=script),))
         display = LineDisplay(attached, View().voice(attached), out, err, quiet=True)
-        record = execute(attached, display, None)
+        record = execute(attached, display, None, at_once=True)
     (result,) = record.results.values() or (None,)
     if record.problem:
         err.write(f"orchestrator: the run could not go on: {record.problem}\n")

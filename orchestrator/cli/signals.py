@@ -46,8 +46,10 @@ class Notified(Protocol):
 class StopSignals:
     """Handle SIGINT, SIGTERM, SIGHUP and SIGUSR1; `received` is the last one that came of the first three."""
 
-    def __init__(self, runner: Stoppable, display: Notified) -> None:
+    def __init__(self, runner: Stoppable, display: Notified, *, at_once: bool = False) -> None:
+        """`at_once`: the first signal stops what runs, whichever it is."""
         self.received: signal.Signals | None = None
+        self._at_once = at_once
         self._kill = False
         self._runner = runner
         self._display = display
@@ -65,7 +67,7 @@ class StopSignals:
             self._runner.drain()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self._kill = self.received is not None or number == signal.SIGTERM
+        self._kill = self._at_once or self.received is not None or number == signal.SIGTERM
         self.received = signal.Signals(number)
         self.repeat()
         tasks = f"{len(self._display.running())} running"

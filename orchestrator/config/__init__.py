@@ -4,6 +4,6 @@
 says of itself.
 """
 
-from orchestrator.config.files import Config, get_script_config, load_config, read_config, script_config
+from orchestrator.config.files import Config, get_script_config, load_config, read_config, script_config, script_path
 
-__all__ = ["Config", "get_script_config", "load_config", "read_config", "script_config"]
+__all__ = ["Config", "get_script_config", "load_config", "read_config", "script_config", "script_path"]

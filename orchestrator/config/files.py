@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator import settings
 from orchestrator.config.entries import beside, entries_for, merge, stem
 from orchestrator.config.inline import Inline, read_inline
 from orchestrator.config.places import Keys, Place, closest, cut, dotted, leaves, mistake
 from orchestrator.config.schema import check_config, check_script
-from orchestrator.config.syntax import MOST_DEPTH, read_head, read_json, read_text, read_toml
+from orchestrator.config.syntax import read_head, read_json, read_text, read_toml
+from orchestrator.config.yaml_syntax import read_yaml
 from orchestrator.exceptions import ConfigError
 from orchestrator.wording import visible
-
-if TYPE_CHECKING:
-    import yaml
 
 NAMES = ("orchestrator.toml", "orchestrator.yaml", "orchestrator.yml", "orchestrator.json")
 """The files that are looked for, in this order; after them a pyproject.toml with `[tool.orchestrator]`."""
@@ -99,25 +97,42 @@ def get_script_config(script_name: str) -> dict[str, Any]:
     and for a mistake in the config or the script.
     """
     config = read_config()
-    if os.path.isfile(script_name):
-        return script_config(script_name, config)
+    path = script_path(script_name, config)
+    if path is not None:
+        return script_config(path, config)
+    if entries := list(entries_for((script_name,), config.values["scripts"], config.folder or "")):
+        return merge(None, "", config.values["defaults"], entries)
+    raise FileNotFoundError(f"there is no script {cut(repr(script_name))}; {_others(script_name)}")
+
+
+def script_path(name: str, config: Config) -> str | None:
+    """Return the script that is meant by a path, or by a name that `discover_scripts` finds; None for neither.
+
+    Raises ConfigError for a name of several scripts.
+    """
+    if os.path.isfile(name):
+        return name
     from orchestrator.discovery import discover_scripts  # late: it reads the config too
 
     scripts = discover_scripts()
     for name_of in (_below(config.folder), os.path.basename, stem):
-        found = [script for script in scripts if name_of(script) == script_name]
+        found = [script for script in scripts if name_of(script) == name]
         if len(found) > 1:
             listed = ", ".join(map(visible, found[:10]))
-            raise ConfigError(f"{visible(script_name)} is the name of {len(found)} scripts, give a path: {listed}")
+            raise ConfigError(f"{visible(name)} is the name of {len(found)} scripts, give a path: {listed}")
         if found:
-            return script_config(found[0], config)
-    if entries := list(entries_for((script_name,), config.values["scripts"], config.folder or "")):
-        return merge(None, "", config.values["defaults"], entries)
+            return found[0]
+    return None
+
+
+def _others(name: str) -> str:
+    """Say which scripts there are instead."""
+    from orchestrator.discovery import discover_scripts
+
+    scripts = discover_scripts()
     names = sorted({os.path.basename(script) for script in scripts})
-    near = closest(script_name, [*names, *map(stem, scripts)])
-    listed = cut(", ".join(map(visible, names)), 400) or "none"
-    hint = f"did you mean {near!r}?" if near else f"scripts here: {listed}"
-    raise FileNotFoundError(f"there is no script {cut(repr(script_name))}; {hint}")
+    near = closest(name, [*names, *map(stem, scripts)])
+    return f"did you mean {near!r}?" if near else f"scripts here: {cut(', '.join(map(visible, names)), 400) or 'none'}"
 
 
 def script_config(path: str | os.PathLike[str], config: Config) -> dict[str, Any]:
@@ -239,77 +254,7 @@ def _read(file: str) -> dict[str, Any]:
         elif suffix == ".json":
             value = read_json(text, file)
         else:
-            value, lines = _read_yaml(text, file)
+            value, lines = read_yaml(text, file)
     else:
         raise mistake(file, "no known format: a config's name ends in .toml, .yaml, .yml or .json")
     return check_config(value, Place(file, folder, keys, lines))
-
-
-def _read_yaml(text: str, file: str) -> tuple[Any, dict[Keys, int]]:
-    """Return the value of a YAML document, and the line of each key.
-
-    Refused, besides what PyYAML refuses: aliases, tags, a key that stands twice in a mapping, deep nesting. Dates
-    and numbers with colons (1:30 is 90 in YAML 1.1) stay text, as in YAML 1.2.
-    """
-    import yaml  # late: it takes as long as a short script, and most configs are TOML
-
-    try:
-        _check_events(yaml.parse(text, yaml.SafeLoader), file)
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        lines = dict(_lines(node, file)) if node else {}
-        return loader.construct_document(node) if node else None, lines
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise mistake(file, f"no valid YAML: the character {chr(error.character)!r} is not allowed", line) from None
-    except yaml.MarkedYAMLError as error:
-        cure = "; indent with spaces, not with tabs" if "'\\t'" in str(error.problem) else ""
-        mark = error.problem_mark or error.context_mark
-        place = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        raise mistake(file, f"no valid YAML: {error.problem or error.context}{cure}", *place) from None
-    except ConfigError:
-        raise
-    except ValueError as error:  # int(), for a number of thousands of digits
-        raise mistake(file, f"no valid YAML: {error}") from None
-
-
-def _check_events(events: Iterator[yaml.Event], file: str) -> None:
-    """Refuse what would let a small file become a large or strange value."""
-    import yaml
-
-    depth = 0
-    for event in events:
-        line = event.start_mark.line + 1 if event.start_mark else None
-        if isinstance(event, yaml.AliasEvent):
-            raise mistake(
-                file, f"the alias *{cut(str(event.anchor))}: aliases are not read, write the value again", line
-            )
-        if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag:
-            raise mistake(file, f"the tag {cut(event.tag)}: tags are not read, quote what is text", line)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MOST_DEPTH:
-            raise mistake(file, f"nested deeper than {MOST_DEPTH} levels", line)
-
-
-def _lines(node: yaml.Node, file: str, keys: Keys = ()) -> Iterator[tuple[Keys, int]]:
-    """Yield the line of each key and item; refuse a key that stands twice; make text of dates and of 1:30."""
-    import yaml
-
-    kind = node.tag.rpartition(":")[2]
-    if kind == "timestamp" or (kind in ("int", "float") and ":" in node.value):
-        node.tag = "tag:yaml.org,2002:str"
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield (*keys, index), item.start_mark.line + 1
-            yield from _lines(item, file, (*keys, index))
-    if isinstance(node, yaml.MappingNode):
-        first: dict[str, int] = {}
-        for key, value in node.value:
-            yield from _lines(key, file, keys)
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in first:
-                where = dotted((*keys, name))
-                raise mistake(file, f"{cut(where, 200)}: stands twice, first in line {first[name]}", line)
-            first[name] = line
-            yield (*keys, name), line
-            yield from _lines(value, file, (*keys, name))

@@ -46,7 +46,7 @@ def run(
     `orchestrator discover` finds, or FILE.py:NAME for a workflow in a Python file. A script reads our standard input
     and writes to our standard output and error as it goes; with an option under "What to show and keep" it is
     reported on as in a batch. Of a workflow the options --jobs and --timeout hold as a whole; the other limits are
-    for scripts. ARGUMENTS, after --, go to the script.
+    for scripts. ARGUMENTS, after --, go to the script. Ctrl-C stops a script at once.
     """
     # Late: the help page and a wrong usage need none of it.
     from orchestrator.cli.gather import given_of
