@@ -13,13 +13,11 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from orchestrator import settings
 from orchestrator.gitignore import Ignores, Rules, parse, read_if_there, repository
 
 # setup.py can be run, but what it does is to build or install; conftest.py is pytest's.
 _NO_SCRIPTS = frozenset({"__init__.py", "conftest.py", "setup.py"})
-WORKFLOWS_FILE = "flows.py"
-"""Workflows stand in a file of this name: it is a script only if it can be run by itself."""
-
 _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packages"})
 
 _SURE_CHARACTERS = 1000
@@ -185,7 +183,7 @@ class _Search:
         if self._exclude.verdict(path, name) or self._ignored(path, ignores):
             return False
         if is_python:
-            is_module = in_package or name == WORKFLOWS_FILE
+            is_module = in_package or name == settings.WORKFLOWS_FILE
             return not is_module or _runs_by_itself(read_if_there(entry.path), name)
         return read_if_there(entry.path, most=2) == b"#!"
 

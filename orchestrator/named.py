@@ -18,10 +18,10 @@ from typing import Any
 from orchestrator.config import Config, script_config
 from orchestrator.dag.model import Task
 from orchestrator.dag.workflow import Workflow
-from orchestrator.discovery import WORKFLOWS_FILE
 from orchestrator.exceptions import ConfigError
 from orchestrator.programs import Program, Script, shell_of
 from orchestrator.retries import RetryPolicy
+from orchestrator.settings import WORKFLOWS_FILE
 from orchestrator.steps import Steps
 from orchestrator.wording import visible
 

@@ -8,6 +8,9 @@ from orchestrator.limits import check_seconds, parse_seconds
 
 DEFAULT_WORKERS = 4
 
+WORKFLOWS_FILE = "flows.py"
+"""Workflows stand in a file of this name: it is a script only if it can be run by itself."""
+
 DEPTH = "ORCHESTRATOR_DEPTH"
 """Set in workers: how many pools this process is nested in."""
 MAX_DEPTH = 3

@@ -16,7 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.display import Running, Tally, say
+from orchestrator.cli.display import Running, Tally
+from orchestrator.cli.lines import say
 from orchestrator.cli.order import Order
 from orchestrator.cli.streams import Outlet, print_to
 from orchestrator.cli.voice import Piece, Voice

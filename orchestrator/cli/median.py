@@ -31,4 +31,4 @@ class MedianLimit:
         if isinstance(event, Finished) and event.result.success:
             bisect.insort(self._good, event.result.execution_time)
             if len(self._good) >= ENOUGH:
-                self._limit = self._factor * statistics.median(self._good)
+                self._limit = round(self._factor * statistics.median(self._good), 3)

@@ -55,7 +55,7 @@ class Order:
         retries = [task.retry_policy.max_attempts - 1 if task.retry_policy else 0 for task in self.tasks]
         yield from _shared("up to {} each", [n and count(n, "retry", "retries") for n in retries])
         if self.fail_fast:
-            what = "the first failure" if self.fail_fast in (True, 1) else f"{self.fail_fast} failures"
+            what = "the first failure" if self.fail_fast in (True, 1) else f"failures: {self.fail_fast}"
             yield f"stopping at {what}"
         directories = [script.cwd and visible(script.cwd) for script in self._scripts()]
         yield from _shared("in {}", directories)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import click
 
 from orchestrator.cli import codes
-from orchestrator.cli.display import LineDisplay
+from orchestrator.cli.display import Unseen
 from orchestrator.cli.execute import execute
 from orchestrator.cli.gather import Given, Named, tasks_of
 from orchestrator.cli.order import Order
@@ -22,7 +22,6 @@ from orchestrator.cli.wording import neutral
 from orchestrator.cli.workers import jobs_of
 from orchestrator.config import Config, script_path
 from orchestrator.dag.workflow import Workflow
-from orchestrator.discovery import discover_scripts
 from orchestrator.named import NamedWorkflow, named_workflows
 from orchestrator.programs import Script
 from orchestrator.wording import visible
@@ -60,6 +59,8 @@ def script_called(name: str, config: Config) -> str:
     path = script_path(name, config)
     if path is not None:
         return path
+    from orchestrator.discovery import discover_scripts  # late: pathspec takes as long as a short script
+
     known = [*named_workflows(config), *map(os.path.basename, discover_scripts())]
     near = difflib.get_close_matches(name, known, 1)
     hint = (
@@ -97,15 +98,14 @@ def order_of(
 
 def _pass_through(order: Order) -> int:
     """Run a script with our standard streams, and say on standard error why it failed."""
-    out, err = View().outlets()
+    _, err = View().outlets()
     (task,) = order.tasks
     assert isinstance(task.action, Script)
     with ExitStack() as pumps:
         stdout, stderr = (pumps.enter_context(Pump(number)) for number in (1, 2))
         script = replace(task.action, stdin=0, stdout=stdout.descriptor, stderr=stderr.descriptor)
         attached = replace(order, tasks=(replace(task, action=script),))
-        display = LineDisplay(attached, View().voice(attached), out, err, quiet=True)
-        record = execute(attached, display, None, at_once=True)
+        record = execute(attached, Unseen(attached), None, at_once=True)
     (result,) = record.results.values() or (None,)
     if record.problem:
         err.write(f"orchestrator: the run could not go on: {record.problem}\n")

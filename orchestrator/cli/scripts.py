@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,9 @@ from collections.abc import Iterable, Iterator
 import click
 
 from orchestrator.cli.gather import Named
+
+_ESCAPED = re.compile(r"\$'((?:[^'\\]|\\['\\n])*)'")
+"""A path with a line break in it, as `orchestrator discover` writes it and bash reads it."""
 
 
 def named_scripts(paths: Iterable[str], lists: Iterable[str], *, null: bool) -> list[Named]:
@@ -77,9 +81,13 @@ def _listed(path: str, null: bool) -> Iterator[Named]:
     if null or "\0" in text:
         yield from (Named(entry) for entry in text.split("\0") if entry)
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.removesuffix("\r")
         if os.path.lexists(line):
             yield Named(line)
+            continue
+        if escaped := _ESCAPED.fullmatch(line):
+            yield Named(re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], escaped[1]))
             continue
         try:
             words = shlex.split(line, comments=True)

@@ -77,7 +77,7 @@ class View:
 
     def display(self, order: Order, out: Outlet, err: Outlet) -> Display:
         """Return what shows people how far it is: a picture on a terminal, else lines."""
-        from orchestrator.cli.display import LineDisplay
+        from orchestrator.cli.lines import LineDisplay
         from orchestrator.cli.live import LiveDisplay
 
         spoken = err if self.as_json else out

@@ -47,6 +47,9 @@ class Lifeline:
     def close(self) -> None:
         """Let the guardian go, at the end of the program; what is still listed it stops."""
         with self._lock:
+            if not self._live:
+                self._bury()  # it may still be starting, which would take longer than many a program
+                return
             guardian, self._guardian = self._guardian, None
             if guardian is None or guardian.stdin is None:
                 return

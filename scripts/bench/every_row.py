@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import rows_cli
 import rows_discovery
 import rows_faults
 import rows_footprint
@@ -16,6 +17,7 @@ ROWS = tuple(
         + rows_scripts.ROWS
         + rows_footprint.ROWS
         + rows_workflow.ROWS
+        + rows_cli.ROWS
         + rows_discovery.ROWS,
         key=lambda row: row.number,
     )

@@ -16,7 +16,7 @@ _EPILOG = """
 \b
 Examples:
   orchestrator chain fetch.py clean.py report.py
-  orchestrator chain --timeout 10m --retries 1 migrate.py check.py -- --verbose
+  orchestrator chain --timeout 10m --retries 1 migrate.py check.py -- -v
 
 Exit codes and signals are those of `orchestrator batch`.
 """

@@ -61,8 +61,12 @@ def discover(root: str | None, verbose: bool, null: bool, as_json: bool) -> int:
 
 
 def _line(script: str) -> bytes:
-    r"""Return a path as a line that `batch -` reads back: one with a newline or quotes is quoted for a shell."""
-    import shlex
+    """Return a path as a line that `batch -` reads back: one with quotes or a line break is quoted as for bash."""
+    if "\n" in script:
+        escaped = script.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+        script = f"$'{escaped}'"
+    elif script != script.strip() or set(script) & set("'\"\\#"):
+        import shlex
 
-    plain = "\n" not in script and script == script.strip() and not set(script) & set("'\"\\#")
-    return (script if plain else shlex.quote(script)).encode("utf-8", "surrogateescape") + b"\n"
+        script = shlex.quote(script)
+    return script.encode("utf-8", "surrogateescape") + b"\n"

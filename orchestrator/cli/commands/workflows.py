@@ -13,8 +13,8 @@ from orchestrator.cli.options import SectionedCommand, option_under
 from orchestrator.cli.streams import Outlet
 from orchestrator.cli.wording import unicode
 from orchestrator.config import read_config
-from orchestrator.discovery import WORKFLOWS_FILE
 from orchestrator.named import named_workflows
+from orchestrator.settings import WORKFLOWS_FILE
 from orchestrator.wording import visible
 
 _EPILOG = f"""
