@@ -70,7 +70,8 @@ def read_config(path: str | os.PathLike[str] | None = None) -> Config:
     `CODOMYRMEX_MAX_WORKERS` sets `defaults.jobs`, `CODOMYRMEX_SCRIPT_ROOT` (relative to the working directory)
     `discovery.root`, `CODOMYRMEX_WORKFLOW_TIMEOUT` the `timeout` of every workflow in the file.
 
-    Raises ConfigError for the first mistake, in the file or in a variable, and for two files in one folder.
+    Raises ConfigError for the first mistake, in the file or in a variable, for two files in one folder, and for a
+    file of another user's that was found above the working directory outside of a repository.
     """
     values: dict[str, Any] = {
         "defaults": {"jobs": None, "timeout": None, "memory": None, "retries": 0, "env": {}},
@@ -197,7 +198,9 @@ def _find() -> str | None:
         start = os.getcwd()
     except FileNotFoundError:  # it was removed
         return None
-    for folder in _upward(start):
+    folders = _upward(start)
+    is_repository = os.path.lexists(os.path.join(folders[-1], ".git"))
+    for folder in folders:
         found = [name for name in NAMES if os.path.lexists(os.path.join(folder, name))]
         if len(found) > 1:
             raise ConfigError(
@@ -206,8 +209,21 @@ def _find() -> str | None:
         if not found and _has_table(os.path.join(folder, _PYPROJECT)):
             found = [_PYPROJECT]
         if found:
-            return os.path.relpath(os.path.join(folder, found[0]), start)
+            path = os.path.join(folder, found[0])
+            if folder != start and not is_repository:
+                _check_owner(path)
+            return os.path.relpath(path, start)
     return None
+
+
+def _check_owner(path: str) -> None:
+    """Refuse a file that another user has left in a folder above, such as /tmp: it can name commands to run."""
+    with contextlib.suppress(OSError):  # whoever reads it will say so
+        if os.stat(path).st_uid not in (os.geteuid(), 0):
+            raise ConfigError(
+                f"{visible(path)}: belongs to another user, and lies above the working directory outside of any "
+                "repository; if you trust it, name it"
+            )
 
 
 def _upward(start: str) -> list[str]:

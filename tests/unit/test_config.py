@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.config import load_config, read_config
+from orchestrator.exceptions import ConfigError
 from tests.unit.conftest import Write, mistake
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -276,3 +278,21 @@ def test_empty_variables_count_as_not_set(project: Path, monkeypatch: pytest.Mon
     for name in ("MAX_WORKERS", "SCRIPT_ROOT", "WORKFLOW_TIMEOUT"):
         monkeypatch.setenv(f"CODOMYRMEX_{name}", " ")
     assert load_config() == NOTHING
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_file_of_another_user_above_is_refused_outside_of_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Z1: it could name commands to run."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config, below = tmp_path / "orchestrator.toml", tmp_path / "mine"
+    config.write_text("[defaults]\nretries = 3\n")
+    os.chown(config, 12345, 12345)
+    below.mkdir()
+    monkeypatch.chdir(below)
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        load_config()
+    assert load_config(config)["defaults"]["retries"] == 3
+    (below / "orchestrator.toml").write_text("")
+    assert load_config()["defaults"]["retries"] == 0
