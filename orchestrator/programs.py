@@ -94,6 +94,11 @@ class Shell(Program):
 
     command: str | tuple[Text, ...]
 
+    @property
+    def text(self) -> str:
+        """The command as it would be typed."""
+        return self.command if isinstance(self.command, str) else shlex.join(map(os.fsdecode, self.command))
+
     def argv(self, args: Sequence[Text]) -> Sequence[Text]:
         """Return the command line."""
         if isinstance(self.command, str):

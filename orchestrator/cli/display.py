@@ -6,8 +6,6 @@ very thread, call `running` and `notify`: those take no lock and print through n
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from orchestrator.cli.order import Order
 from orchestrator.cli.record import was_run
+from orchestrator.cli.streams import say_at_once
 from orchestrator.events import Event, Finished, Printed, Retrying, Started
 
 
@@ -89,9 +88,8 @@ class Unseen:
         return list(self._tally.running.values())
 
     def notify(self, text: str) -> None:
-        """Print lines, past all buffers: a signal may have come in the middle of a print."""
-        with contextlib.suppress(OSError):
-            os.write(2, f"{text}\n".encode(errors="backslashreplace"))
+        """Print lines."""
+        say_at_once(text)
 
     def show(self, event: Event) -> None:
         """Take note."""

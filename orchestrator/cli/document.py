@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from orchestrator.cli.record import Record, reason
 from orchestrator.cli.wording import unicode
 from orchestrator.dag.model import Task
 from orchestrator.events import Event, Finished, Printed, Retrying, Started
-from orchestrator.programs import Script
+from orchestrator.programs import Program, Script, Shell
 from orchestrator.results import ExecutionResult
 
 
@@ -67,7 +68,8 @@ def document_of_order(order: Order) -> str:
         {
             "dry_run": True,
             "jobs": order.jobs,
-            "timeout": order.limit,
+            "deadline_seconds": None if order.timeout == math.inf else order.timeout,
+            "timeout_of_median": order.limit,
             "fail": order.fail_fast or None,
             "halt": order.halt if order.fail_fast else None,
             f"{order.noun}s": [_terms(task) for task in order.tasks],
@@ -77,7 +79,7 @@ def document_of_order(order: Order) -> str:
 
 def _terms(task: Task) -> dict[str, Any]:
     action = task.action
-    script = action if isinstance(action, Script) else None
+    program = action if isinstance(action, Program) else None
     limits = task.limits
     return {
         "name": unicode(task.name),
@@ -86,14 +88,16 @@ def _terms(task: Task) -> dict[str, Any]:
         "grace_seconds": limits.grace,
         "memory_bytes": limits.memory,
         "retries": task.retry_policy.max_attempts - 1 if task.retry_policy else 0,
-        "cwd": None if script is None or script.cwd is None else unicode(script.cwd),
-        "variables": sorted(map(unicode, (script.env if script else None) or ())),
+        "cwd": None if program is None or program.cwd is None else unicode(program.cwd),
+        "variables": sorted(map(unicode, (program.env if program else None) or ())),
         "depends_on": sorted(map(unicode, task.needs())),
     }
 
 
 def _script_of(task: Task) -> dict[str, Any]:
     action = task.action
+    if isinstance(action, Shell):
+        return {"command": unicode(action.text)}
     if not isinstance(action, Script):
         return {}
     arguments = [unicode(str(argument)) for argument in action.args]

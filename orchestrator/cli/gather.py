@@ -138,8 +138,9 @@ def _named(need: str, name: str, places: Mapping[str, Sequence[str]]) -> set[str
     """Return the tasks that a dependency means."""
     found = places.get(need) or places.get(os.path.abspath(need))
     if not found:
+        shown = visible(os.path.relpath(need) if os.path.isabs(need) else need)
         raise click.UsageError(
-            f"{visible(name)} depends on {visible(need)}, which is not among the scripts: add it, "
-            "or leave the order aside with --no-deps"
+            f"{visible(name)} depends on {shown}, which is not among the scripts: add it, or leave the order "
+            "aside with --no-deps"
         )
     return set(found)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator.cli.pages import WithHelp
-from orchestrator.cli.readings import AXIS, DURATION, HALT, JOBS, LIMIT, MEMORY, RETRIES, VARIABLE, Halt
+from orchestrator.cli.readings import AXIS, DURATION, HALT, JOBS, LIMIT, MEMORY, RETRIES, TIMEOUT, VARIABLE, Halt
 from orchestrator.limits import GRACE_SECONDS
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -77,7 +77,6 @@ def together(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
     return add
 
 
-_limit = option_under("Limits for each script")
 _running = option_under("How to run")
 _output = option_under("What to show and keep")
 
@@ -102,31 +101,36 @@ jobs = _running(
     help="Run so many at a time: a number, or a share of the CPUs [auto].",
 )
 
-limits = together(
-    _limit(
-        "--timeout",
-        type=LIMIT,
-        metavar="TIME",
-        help="Stop a script after TIME: 90, 1.5s, 1h30m; or 300% of the median time of those that ended well "
-        "(from the third on).",
-    ),
-    _limit(
-        "--memory",
-        type=MEMORY,
-        metavar="SIZE",
-        help="Stop a script whose processes together use more memory than SIZE: 512M, 2G.",
-    ),
-    _limit(
-        "--kill-after",
-        "--grace",
-        "grace",
-        type=DURATION,
-        default=f"{GRACE_SECONDS:g}s",
-        metavar="TIME",
-        show_default=True,
-        help="Leave a script TIME to end by itself between being asked to stop and killed.",
-    ),
-)
+
+def limits(of: str = "a script", *, heading: str = "Limits for each script", share: bool = False) -> Callable[[_F], _F]:
+    """Return the options for the limits of something; `share` allows a timeout that others' times decide."""
+    option = option_under(heading)
+    median = "; or 300% of the median time of those that ended well (from the third on)" if share else ""
+    return together(
+        option(
+            "--timeout",
+            type=LIMIT if share else TIMEOUT,
+            metavar="TIME",
+            help=f"Stop {of} after TIME: 90, 1.5s, 1h30m{median}.",
+        ),
+        option(
+            "--memory",
+            type=MEMORY,
+            metavar="SIZE",
+            help="Stop what uses, with all its processes, more memory than SIZE: 512M, 2G.",
+        ),
+        option(
+            "--kill-after",
+            "--grace",
+            "grace",
+            type=DURATION,
+            default=f"{GRACE_SECONDS:g}s",
+            metavar="TIME",
+            show_default=True,
+            help="Leave it TIME to end by itself between being asked to stop and killed.",
+        ),
+    )
+
 
 surroundings = together(
     _running(
@@ -156,7 +160,8 @@ halting = together(
         "--halt",
         type=HALT,
         metavar="WHEN",
-        help="Give up at so many failures: now,fail=1 also stops what runs; soon,fail=3 or soon,fail=10% lets it end.",
+        help="Give up at so many failures, or over such a share: now,fail=1 also stops what runs; soon,fail=3 or "
+        "soon,fail=10% lets it end.",
     ),
     _running(
         "--fail-fast/--keep-going",
@@ -215,7 +220,8 @@ showing = together(
     _output(
         "--jsonl",
         is_flag=True,
-        help="Print a line of JSON on standard output for each thing that happens (schema in docs/cli.md).",
+        help="Print a line of JSON on standard output for each thing that happens; with --line-buffer also for what is "
+        "printed. The schema is in docs/cli.md.",
     ),
     _output("-q", "--quiet", is_flag=True, help="Show only failures and the last line."),
     _output("-v", "--verbose", is_flag=True, help="Show the output of each script when it has finished."),

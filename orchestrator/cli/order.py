@@ -46,6 +46,8 @@ class Order:
     def conditions(self) -> Iterator[str]:
         """Say how the tasks run, one phrase for each thing that is not as usual."""
         yield f"{self.jobs} at a time"
+        if self.timeout != math.inf:
+            yield f"all within {duration(self.timeout)}"
         if self.limit is not None:
             yield f"at most {self.limit} of the median time each"
         yield from _shared(

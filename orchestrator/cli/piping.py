@@ -15,12 +15,13 @@ from orchestrator.cli.streams import Outlet, no_standard_output
 from orchestrator.cli.wording import neutral, unicode
 from orchestrator.pipes import pipe
 from orchestrator.results import ExecutionResult
+from orchestrator.wording import count
 
 
 def run_pipe(commands: Sequence[str], *, as_json: bool, **options: Any) -> int:
     """Run the commands, and return the exit code. The keyword options are those of `pipe`."""
     stdin = None if sys.stdin is None or sys.stdin.isatty() else 0
-    stopped = StoppedAtOnce()
+    stopped = StoppedAtOnce(f"a pipe of {count(len(commands), 'command')}")
     with stopped.listening(), Pump(1) as out:
         result = pipe(commands, stdin=stdin, stdout=None if as_json else out.descriptor, **options)
     code = codes.GOOD if result.success else codes.FAILED

@@ -70,6 +70,11 @@ def read_limit(text: str) -> float | Share:
         if float(text[:-1]) <= 100:
             raise ValueError(f"{text!r} of the median time would stop every second script: write more than 100%")
         return Share(text, float(text[:-1]) / 100)
+    return read_timeout(text)
+
+
+def read_timeout(text: str) -> float:
+    """Read a time limit: a duration of more than zero."""
     return _more_than_zero(parse_seconds(text), "seconds")
 
 
@@ -138,6 +143,7 @@ def _more_than_zero(number: _N, unit: str) -> _N:
 
 JOBS = Reading("N", read_jobs)
 LIMIT = Reading("TIME", read_limit)
+TIMEOUT = Reading("TIME", read_timeout)
 DURATION = Reading("TIME", parse_seconds)
 MEMORY = Reading("SIZE", read_memory)
 RETRIES = Reading("N", read_retries)

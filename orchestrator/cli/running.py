@@ -32,7 +32,7 @@ def run_script(name: str, given: Given, config: Config, view: View, *, dry_run: 
     (task,) = tasks_of([Named(script_called(name, config))], given, config, ignore_needs=True)
     order = Order(tasks=(task,), jobs=1)
     if dry_run or view != View(color=view.color):
-        return carry_out(order, view, dry_run=dry_run)
+        return carry_out(order, view, dry_run=dry_run, at_once=True)
     return _pass_through(order)
 
 

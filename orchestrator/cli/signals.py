@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Protocol
 
 from orchestrator.cli.display import Running
+from orchestrator.cli.streams import say_at_once
 from orchestrator.stopping import Scope, enter
 from orchestrator.wording import duration
 
@@ -87,20 +88,29 @@ class StopSignals:
 
 
 class StoppedAtOnce:
-    """Stop whatever our runners do in this thread when SIGINT, SIGTERM or SIGHUP comes; `received` is the one."""
+    """Stop whatever our runners do in this thread when SIGINT, SIGTERM or SIGHUP comes; `received` is the one.
 
-    def __init__(self) -> None:
+    `what` is said to be running when SIGUSR1 asks.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._start = time.monotonic()
         self.received: signal.Signals | None = None
         self._scope = Scope()
 
     def listening(self) -> AbstractContextManager[None]:
         """Handle the signals while the context lasts."""
         enter(self._scope)
-        return _handled(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._handle))
+        stops = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._handle)
+        return _handled({**stops, signal.SIGUSR1: self._tell})
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._scope.stop()
+
+    def _tell(self, _number: int, _frame: FrameType | None) -> None:
+        say_at_once(f"running: {self._what}, for {duration(time.monotonic() - self._start)}")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ remembers what went wrong, and the command turns that into its exit code when al
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -67,6 +68,12 @@ def no_standard_output(problem: OSError) -> int:
     """Say that standard output could not be written to; return the exit code of that."""
     Outlet(sys.stderr).write(f"orchestrator: could not write to standard output: {problem}\n")
     return codes.TROUBLE
+
+
+def say_at_once(text: str) -> None:
+    """Write lines to standard error past all buffers: a signal may have come in the middle of a print."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode(errors="backslashreplace"))
 
 
 class Outlet:

@@ -13,7 +13,7 @@ from orchestrator.cli.report import report
 from orchestrator.cli.results_folder import ResultsFolder
 from orchestrator.cli.streams import Outlet
 from orchestrator.cli.view import View
-from orchestrator.programs import Script
+from orchestrator.programs import Script, Shell
 from orchestrator.wording import count, visible
 
 
@@ -26,10 +26,14 @@ def tell_order(order: Order, out: Outlet, *, as_json: bool) -> int:
     for index, task in enumerate(order.tasks):
         out.write(f"  {order.label(index)}")
         if isinstance(task.action, Script):
+            if not task.name.startswith(task.action.path):
+                out.write(f": {visible(os.path.relpath(task.action.path))}")
             if task.action.args:
                 out.write(f": {visible(shlex.join(map(os.fsdecode, task.action.args)))}")
             if not os.path.lexists(task.action.path):
                 out.write("  (there is no such file)")
+        elif isinstance(task.action, Shell):
+            out.write(f": {visible(task.action.text)}")
         if details := ", ".join(order.details(index)):
             out.write(f"  [{details}]")
         out.write("\n")

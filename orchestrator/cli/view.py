@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from orchestrator.cli.voice import Voice
 
 
+_CONTRARY = (
+    ("--quiet", "--verbose"),
+    ("--json", "--jsonl"),
+    ("--json", "--tag"),
+    ("--json", "--line-buffer"),
+    ("--jsonl", "--tag"),
+    ("--verbose", "--tag"),
+    ("--verbose", "--line-buffer"),
+    ("--line-buffer", "--keep-order"),
+)
+"""Options that contradict each other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """The options under "What to show and keep". Raises click.UsageError for two that contradict each other."""
@@ -36,16 +49,13 @@ class View:
     color: bool | None = None
 
     def __post_init__(self) -> None:
-        lines = self.lines
-        for one, other, both in (
-            ("--quiet", "--verbose", self.quiet and self.verbose),
-            ("--json", "--jsonl", self.as_json and self.jsonl),
-            ("--line-buffer", "--keep-order", self.line_buffer and self.keep_order),
-            ("--verbose", "--tag or --line-buffer", self.verbose and lines),
-            ("--json or --jsonl", "--tag", self.machine and self.tag),
-            ("--json", "--line-buffer", self.as_json and self.line_buffer),
-        ):
-            if both:
+        given = {
+            "--" + field.name.removeprefix("as_").replace("_", "-")
+            for field in fields(View)
+            if getattr(self, field.name)
+        }
+        for one, other in _CONTRARY:
+            if {one, other} <= given:
                 raise click.UsageError(f"give either {one} or {other}, not both")
 
     @property
@@ -106,11 +116,18 @@ def view_of(options: Mapping[str, Any]) -> View:
 
 
 def carry_out(
-    order: Order, view: View, *, dry_run: bool, heard: Listener | None = None, own: Workflow | None = None
+    order: Order,
+    view: View,
+    *,
+    dry_run: bool,
+    heard: Listener | None = None,
+    own: Workflow | None = None,
+    at_once: bool = False,
 ) -> int:
     """Run an order, or say what would run, as the view has it; return the exit code.
 
-    `heard` hears of what happens before anybody is shown it. `own` is a workflow that is not ours to make anew.
+    `heard` hears of what happens before anybody is shown it. `own` is a workflow that is not ours to make anew. With
+    `at_once` the first signal stops what runs.
     """
     out, err = view.outlets()
 
@@ -124,5 +141,5 @@ def carry_out(
 
     folder = view.folder(order)
     display = view.display(order, out, err)
-    record = execute(order, display, folder, heard=heard, live_output=view.line_buffer, own=own)
+    record = execute(order, display, folder, heard=heard, live_output=view.line_buffer, own=own, at_once=at_once)
     return tell_record(record, folder, out, err, view)

@@ -88,16 +88,17 @@ def read_config(path: str | os.PathLike[str] | None = None) -> Config:
     return Config(None if file is None else os.path.abspath(file), values, origins)
 
 
-def get_script_config(script_name: str) -> dict[str, Any]:
+def get_script_config(script_name: str, *, config: Config | None = None) -> dict[str, Any]:
     """Return what holds for one script: `script_config` by its path, or by a name that `discover_scripts` finds.
 
-    A name is a path below the folder of the config, a file's name, or that without its suffix. A name of no file
+    `config` is one that was read already (None: the nearest). A name is a path below its folder, a file's name, or that
+    without its suffix. A name of no file
     for which the config has an entry gets that entry, with None as its `path`.
 
     Raises FileNotFoundError for another name, with those closest to it, ConfigError for a name of several scripts
     and for a mistake in the config or the script.
     """
-    config = read_config()
+    config = config or read_config()
     path = script_path(script_name, config)
     if path is not None:
         return script_config(path, config)

@@ -89,6 +89,7 @@ class Command(Child):
                 start_new_session=True,
             )
         self.adopt(self._process.pid)
+        self._high_water = _high_water(self.pid)  # however short its life is, this is its own
         self.move(State.BUSY)
 
     def _supervise(self, job: Job, allowed: Callable[[], float | None] | None, limits: Limits) -> None:

@@ -1,4 +1,4 @@
-"""A folder in which tests write scripts and run `orchestrator batch`, as a person would in a shell."""
+"""A folder in which tests write scripts and run `orchestrator`, as a person would in a shell."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _UNSET = (
     "LINES",
     "LC_ALL",
     "CODOMYRMEX_MAX_WORKERS",
+    "CODOMYRMEX_SCRIPT_ROOT",
+    "CODOMYRMEX_WORKFLOW_TIMEOUT",
     "ORCHESTRATOR_DEPTH",
 )
 
@@ -56,21 +58,31 @@ class Shell:
             file.write(text)
         return os.fsdecode(name)
 
-    def start(
+    def files(self, **texts: str) -> None:
+        """Write text files; `flows_py` is the name of flows.py."""
+        for name, text in texts.items():
+            self.script(name.replace("_", "."), text)
+
+    def command(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start `orchestrator` with the arguments."""
+        return self.program(sys.executable, "-m", "orchestrator", *arguments, **options)
+
+    def program(
         self,
-        *arguments: str,
+        *words: str,
+        stdin: int | IO[Any] | None = subprocess.DEVNULL,
         stdout: int | IO[Any] | None = subprocess.PIPE,
         stderr: int | IO[Any] | None = subprocess.PIPE,
         env: dict[str, str] | None = None,
         ignored: frozenset[signal.Signals] = frozenset(),
     ) -> subprocess.Popen[bytes]:
-        """Start `orchestrator batch` with the arguments, in a session of its own."""
+        """Start a program, in a session of its own."""
         with _dispositions(ignored):
             process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", "batch", *arguments],
+                words,
                 cwd=self.folder,
                 env=self.environment(env),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
@@ -78,23 +90,24 @@ class Shell:
         self.started.append(process)
         return process
 
+    def run(self, *arguments: str, feed: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command of `orchestrator` to its end; `feed` is what it reads."""
+        if feed is not None:
+            options["stdin"] = subprocess.PIPE
+        return end_of(self.command(*arguments, **options), feed)
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start `orchestrator batch`."""
+        return self.command("batch", *arguments, **options)
+
     def batch(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run `orchestrator batch` to its end."""
-        return end_of(self.start(*arguments, **options))
+        return self.run("batch", *arguments, **options)
 
     def bash(self, line: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of bash in which `$BATCH` stands for `orchestrator batch` and `$PYTHON` for the interpreter."""
-        process = subprocess.Popen(
-            ["bash", "-c", line.replace("$BATCH", '"$PYTHON" -m orchestrator batch')],
-            cwd=self.folder,
-            env=self.environment({"PYTHON": sys.executable, **env}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.started.append(process)
-        return end_of(process)
+        """Run a line of bash. `$PYTHON` is the interpreter, `$ORCHESTRATOR` the program, `$BATCH` its command."""
+        line = line.replace("$BATCH", "$ORCHESTRATOR batch").replace("$ORCHESTRATOR", '"$PYTHON" -m orchestrator')
+        return end_of(self.program("bash", "-c", line, env={"PYTHON": sys.executable, **env}))
 
     def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
         """Return the environment of a plain session, with this checkout importable."""
@@ -118,14 +131,14 @@ class Shell:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-            for stream in (process.stdout, process.stderr):
+            for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
 
 
-def end_of(process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[str]:
-    """Wait for a command and return what it printed and its exit code."""
-    stdout, stderr = process.communicate(timeout=DEADLINE_SECONDS)
+def end_of(process: subprocess.Popen[bytes], feed: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    """Wait for a command, which may read `feed`, and return what it printed and its exit code."""
+    stdout, stderr = process.communicate(feed, timeout=DEADLINE_SECONDS)
     texts = [(stream or b"").decode("utf-8", "surrogateescape") for stream in (stdout, stderr)]
     return subprocess.CompletedProcess(process.args, process.returncode, *texts)
 
@@ -136,8 +149,8 @@ def read_until(stream: IO[bytes] | None, text: str) -> str:
     return _read(stream.fileno(), text)
 
 
-def _read(descriptor: int, text: str | None) -> str:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+def _read(descriptor: int, text: str | None, seconds: float = DEADLINE_SECONDS) -> str:
+    deadline = time.monotonic() + seconds
     seen = b""
     while text is None or text.encode() not in seen:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
@@ -160,9 +173,13 @@ class Terminal:
         self._screen, self.descriptor = pty.openpty()
         fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
-    def read_until(self, text: str) -> str:
+    def type(self, text: str) -> None:
+        """Type on the keyboard."""
+        os.write(self._screen, text.encode("utf-8", "surrogateescape"))
+
+    def read_until(self, text: str, seconds: float = DEADLINE_SECONDS) -> str:
         """Return what programs wrote, up to this text at least."""
-        return _read(self._screen, text)
+        return _read(self._screen, text, seconds)
 
     def read_all(self) -> str:
         """Return what programs wrote until the last one left."""

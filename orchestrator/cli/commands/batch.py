@@ -31,8 +31,8 @@ Exit codes:
   130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
   141  the reader of the report left early, as in `| head`
 
-The first Ctrl-C starts no more scripts and waits for the running ones; the second stops those too. SIGTERM
-stops at once, SIGHUP waits, SIGUSR1 tells what is running.
+The first Ctrl-C, and SIGHUP, start no more scripts and wait for the running ones; a second signal, and SIGTERM, stop
+those too. SIGUSR1 tells what is running.
 """
 
 
@@ -47,7 +47,7 @@ stops at once, SIGHUP waits, SIGUSR1 tells what is running.
 @_running("--no-deps", is_flag=True, help="Leave aside what scripts say they depend on.")
 @options.config
 @options.dry_run
-@options.limits
+@options.limits(share=True)
 @options.showing
 def batch(
     scripts: tuple[str, ...],

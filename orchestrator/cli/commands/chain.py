@@ -10,7 +10,6 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.completion import complete_file
 from orchestrator.cli.options import CommandWithArguments
-from orchestrator.cli.readings import Share
 
 _EPILOG = """
 \b
@@ -29,7 +28,7 @@ Exit codes and signals are those of `orchestrator batch`.
 @options.surroundings
 @options.config
 @options.dry_run
-@options.limits
+@options.limits()
 @options.showing
 def chain(
     scripts: tuple[str, ...], from_file: tuple[str, ...], null: bool, config: str | None, dry_run: bool, **given: Any
@@ -48,8 +47,6 @@ def chain(
 
     if not (scripts or from_file):
         raise click.UsageError("no scripts given. For example: orchestrator chain fetch.py report.py")
-    if isinstance(given["timeout"], Share):
-        raise click.UsageError("a share of the median time is for scripts that do the same: give --timeout a duration")
     view = view_of(given)
     named = named_scripts(scripts, from_file, null=null)
     tasks = tasks_of(named, given_of(given), read_config(config), ignore_needs=True)

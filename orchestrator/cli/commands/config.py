@@ -12,7 +12,7 @@ from orchestrator.cli import options
 from orchestrator.cli.listing import columns
 from orchestrator.cli.options import SectionedCommand, option_under
 from orchestrator.cli.streams import Outlet
-from orchestrator.config import get_script_config, read_config, script_config
+from orchestrator.config import get_script_config, read_config
 from orchestrator.config.places import dotted, leaves
 from orchestrator.wording import visible
 
@@ -42,7 +42,7 @@ def config(script: str | None, config: str | None, as_json: bool) -> int:
     out = Outlet(sys.stdout)
     if script is not None:
         try:
-            terms = get_script_config(script) if config is None else script_config(script, found)
+            terms = get_script_config(script, config=found)
         except FileNotFoundError as error:
             raise click.UsageError(str(error)) from error
         terms = _without_values(terms)

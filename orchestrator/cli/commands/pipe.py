@@ -8,7 +8,6 @@ import click
 
 from orchestrator.cli import options as shared
 from orchestrator.cli.options import SectionedCommand, option_under
-from orchestrator.cli.readings import Share
 
 _EPILOG = """
 \b
@@ -31,7 +30,7 @@ Exit codes:
 @click.argument("commands", nargs=-1, metavar="COMMANDS...", type=click.UNPROCESSED)
 @option_under("How to run")("--stream", is_flag=True, help="Run all commands at once, as a shell does.")
 @shared.surroundings
-@shared.limits
+@shared.limits("the whole pipe", heading="Limits")
 @option_under("What to show and keep")(
     "--json", "as_json", is_flag=True, help="Print one JSON document, with the output."
 )
@@ -47,8 +46,6 @@ def pipe(commands: tuple[str, ...], as_json: bool, memory: int | None, **options
     for place, command in enumerate(commands, 1):
         if not command.strip():
             raise click.UsageError(f"command {place} is empty")
-    if isinstance(options["timeout"], Share):
-        raise click.UsageError("--timeout takes a duration here, such as 90s")
     from orchestrator.cli.piping import run_pipe  # late: the help page and a wrong usage need none of it
 
     return run_pipe(commands, as_json=as_json, memory_limit=memory, **options)

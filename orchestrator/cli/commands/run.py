@@ -9,7 +9,6 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.completion import complete_runnable
 from orchestrator.cli.options import CommandWithArguments
-from orchestrator.cli.readings import Share
 
 _EPILOG = """
 \b
@@ -25,6 +24,10 @@ Exit codes:
   2    wrong usage, or there is no such name; nothing was run
   3    could not start
   130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+  141  the reader of the output left early, as in `| head`
+
+Ctrl-C, SIGTERM and SIGHUP stop a script at once. Of a workflow the first Ctrl-C, and SIGHUP, start no more tasks and
+wait for those that run; a second one, and SIGTERM, stop them. SIGUSR1 tells what is running.
 """
 
 
@@ -35,7 +38,7 @@ Exit codes:
 @options.surroundings
 @options.config
 @options.dry_run
-@options.limits
+@options.limits("it", heading="Limits")
 @options.showing
 def run(
     name: str, arguments: tuple[str, ...], jobs: int | str | None, config: str | None, dry_run: bool, **given: Any
@@ -46,7 +49,7 @@ def run(
     `orchestrator discover` finds, or FILE.py:NAME for a workflow in a Python file. A script reads our standard input
     and writes to our standard output and error as it goes; with an option under "What to show and keep" it is
     reported on as in a batch. Of a workflow the options --jobs and --timeout hold as a whole; the other limits are
-    for scripts. ARGUMENTS, after --, go to the script. Ctrl-C stops a script at once.
+    for scripts. ARGUMENTS, after --, go to the script.
     """
     # Late: the help page and a wrong usage need none of it.
     from orchestrator.cli.gather import given_of
@@ -54,12 +57,12 @@ def run(
     from orchestrator.cli.view import view_of
     from orchestrator.config import read_config
 
-    if isinstance(given["timeout"], Share):
-        raise click.UsageError("--timeout takes a duration here, such as 90s")
     view = view_of(given)
     settings = read_config(config)
     workflow = workflow_called(name, settings)
     if workflow is None:
+        if jobs is not None:
+            raise click.UsageError("--jobs is for workflows: a script runs by itself")
         return run_script(name, given_of({**given, "arguments": arguments}), settings, view, dry_run=dry_run)
     for option in ("retries", "memory", "cwd", "env"):
         if given[option]:
