@@ -17,7 +17,6 @@ from orchestrator.pool.capture import OUTPUT_LIMIT
 from orchestrator.pool.job import Job
 from orchestrator.pool.pool import Pool, Snapshot, name_of
 from orchestrator.pool.shared import borrowed
-from orchestrator.programs import Path, pack_line, prepared, script_of
 from orchestrator.results import ExecutionResult
 from orchestrator.retries import RetryPolicy, policy_of
 from orchestrator.runs import Options, Run, collect
@@ -34,6 +33,7 @@ __all__ = [
 ]
 
 Task = Callable[[], Any]
+Path = str | os.PathLike[str]
 Script = Path | Sequence[Path]
 
 
@@ -173,6 +173,8 @@ class BatchRunner(_Runner):
         A new one starts as soon as one ends: batches are not waited for. A script that does not exist is
         a failed result with return code 127; the others still run.
         """
+        from orchestrator.programs import pack_line, prepared, script_of  # late: callables need none of it
+
         size = settings.check_workers(batch_size, "batch_size")
         if isinstance(scripts, (str, bytes)):
             raise TypeError(f"scripts must be a list of scripts, not the one text {scripts!r}")

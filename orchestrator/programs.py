@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from orchestrator.dag.model import ProgramAction
 from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool.capture import OUTPUT_LIMIT
-from orchestrator.pool.job import CommandLine, Input, Job
+from orchestrator.pool.job import CommandLine, Input, Job, ProgramAction
 from orchestrator.pool.pool import Pool
 from orchestrator.results import ExecutionResult, result_of_outcome
 from orchestrator.runs import Options, Run, collect

@@ -38,7 +38,7 @@ class LineDisplay(Unseen):
         total = len(self._tally.order.tasks)
         place = f"{self._tally.done}/{total}" if isinstance(event, Finished) else "retry"
         line = Text.assemble(
-            f"{place:>{2 * len(str(total)) + 1}}  ",
+            f"{place:>{max(5, 2 * len(str(total)) + 1)}}  ",
             (f"{result.ending.value:<13}", style_of(result.ending)),
             f"  {duration(result.execution_time):>9}  {self._tally.order.label(event.index)}",
             no_wrap=True,

@@ -118,5 +118,7 @@ def _pass_through(order: Order) -> int:
         return no_standard_output(stdout.problem)
     assert result is not None
     if not result.success:
-        err.write(f"orchestrator: {order.label(0)}: {result.ending.value}: {neutral(result.reason)}")
+        why = neutral(result.reason)
+        named = why if why.startswith(order.tasks[0].name) else f"{order.label(0)}: {result.ending.value}: {why}"
+        err.write(f"orchestrator: {named}")
     return codes.GOOD if result.success else codes.FAILED

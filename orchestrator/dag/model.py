@@ -16,6 +16,7 @@ from orchestrator.dag.references import names_in
 from orchestrator.exceptions import StepError
 from orchestrator.limits import GRACE_SECONDS, NO_LIMITS, Limits
 from orchestrator.outcome import Ending, Outcome
+from orchestrator.pool.job import ProgramAction
 from orchestrator.results import ExecutionResult, value_or_raise
 from orchestrator.retries import RetryPolicy
 
@@ -24,12 +25,6 @@ ALL_RESULTS = "_task_results"
 
 Where = Literal["thread", "process"] | Executor
 """Where a plain callable runs: in a thread, in a worker process, or wherever an executor has it run."""
-
-
-class ProgramAction:
-    """Base of the actions that are programs of their own, which the pool runs: see `orchestrator.programs`."""
-
-    __slots__ = ()
 
 
 class TaskStatus(Enum):

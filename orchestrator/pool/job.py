@@ -87,6 +87,12 @@ class CommandLine:
     seconds: Callable[[], float | None] | None = None
 
 
+class ProgramAction:
+    """Base of the callables that are programs of their own, which the pool runs itself: see `orchestrator.programs`."""
+
+    __slots__ = ()
+
+
 class Group:
     """The jobs of one call: what they share, and who hears of their ends.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -11,8 +12,9 @@ from orchestrator.cli.listing import columns, said
 from orchestrator.cli.options import SectionedCommand, option_under
 from orchestrator.cli.streams import Outlet
 from orchestrator.cli.wording import unicode
-from orchestrator.config import read_config, script_config
+from orchestrator.config import Config, read_config, script_config
 from orchestrator.discovery import discover_scripts
+from orchestrator.exceptions import ConfigError
 from orchestrator.wording import visible
 
 _shown = option_under("What to show and keep")
@@ -42,7 +44,7 @@ def discover(root: str | None, verbose: bool, null: bool, as_json: bool) -> int:
         out.write_bytes(b"".join(script.encode("utf-8", "surrogateescape") + b"\0" for script in scripts))
     elif as_json or verbose:
         config = read_config()
-        terms = [script_config(script, config) for script in scripts]
+        terms = [_terms(script, config) for script in scripts]
         if as_json:
             # Variables are named, their values kept out.
             listed = [
@@ -51,13 +53,24 @@ def discover(root: str | None, verbose: bool, null: bool, as_json: bool) -> int:
             ]
             out.write(json.dumps(listed, indent=2) + "\n")
         else:
-            rows = [(visible(script), said(one["description"])) for script, one in zip(scripts, terms, strict=True)]
+            rows = [
+                (visible(script), said(one.get("problem", one["description"])))
+                for script, one in zip(scripts, terms, strict=True)
+            ]
             out.write(columns(rows, out.width()))
     else:
         out.write_bytes(b"".join(_line(script) for script in scripts))
     if not scripts:
         Outlet(sys.stderr).write("there are no scripts here\n")
     return out.exit_code()
+
+
+def _terms(script: str, config: Config) -> dict[str, Any]:
+    """Return what holds for a script; of one whose own table is mistaken, the mistake as its `problem`."""
+    try:
+        return script_config(script, config)
+    except ConfigError as error:
+        return {"path": script, "description": "", "env": {}, "problem": str(error)}
 
 
 def _line(script: str) -> bytes:
