@@ -106,6 +106,16 @@ def test_discover_lists_scripts_sorted_and_tells_what_each_says_of_itself(shell:
     assert (empty.returncode, empty.stdout, empty.stderr) == (0, "", "there are no scripts here\n")
 
 
+def test_discover_tells_the_mistake_of_a_script_in_its_place_and_lists_the_others(shell: Shell) -> None:
+    shell.files(a_py='"""Fine."""\n', b_py="# /// script\n# [tool.orchestrator]\n# timeout = -1\n# ///\n")
+    done = shell.run("discover", "-v")
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()
+    assert first == "a.py  Fine."
+    assert second.startswith("b.py  b.py: tool.orchestrator.timeout: ")
+    assert "timeout" in json.loads(shell.run("discover", "--json").stdout)[1]["problem"]
+
+
 def test_discover_as_json_has_the_settings_of_each_but_no_value_of_a_variable(shell: Shell) -> None:
     """Z3"""
     shell.files(orchestrator_toml=CONFIG)
