@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.dag.model import Task, TaskResult, carried
 from orchestrator.dag.workflow import Workflow
 from orchestrator.exceptions import WorkflowError
+from orchestrator.in_worker import InWorker
 from orchestrator.results import ExecutionResult
 from orchestrator.retries import policy_of
 
@@ -103,6 +104,8 @@ def step(name: str, action: Callable[..., Any], **options: Any) -> Steps:
         close = difflib.get_close_matches(option, _OPTIONS, 1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(_OPTIONS))}"
         raise TypeError(f"step {name!r} has no option {option!r}{hint}")
+    if isinstance(action, InWorker):
+        action, options = action.as_step(options)
     tied = frozenset({name}) if options.get("dependencies") is not None else frozenset[str]()
     policy = policy_of(options.pop("retries", 0), options.pop("retry_policy", None))
     task = Task(name, action, retry_policy=policy, **options)

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from orchestrator import settings
-from orchestrator.dag.calls import run_coroutine
 from orchestrator.dag.model import is_coroutine_function
 from orchestrator.exceptions import OrchestratorTimeoutError, StepError
+from orchestrator.in_worker import InWorker
 from orchestrator.limits import GRACE_SECONDS, Limits, check_seconds, tighter
-from orchestrator.parallel_runner import BatchRunner, Script, run_parallel
+from orchestrator.parallel_runner import BatchRunner, Script
 from orchestrator.pipes import pipe
 from orchestrator.pool.capture import OUTPUT_LIMIT
 from orchestrator.programs import Program, Readable, Text, as_input, shell_of
@@ -140,7 +139,7 @@ def python_func(
 
     Unlike a function in a thread it can be stopped: after `timeout` seconds it is, and OrchestratorTimeoutError is
     raised; beyond `memory_limit` bytes (or text such as "2G") MemoryError is. What it prints is printed here when it
-    has ended.
+    has ended; as a step of a workflow it is a task in a worker process, and its output is in its result.
 
     >>> python_func(sum)([1, 2, 3])
     6
@@ -148,26 +147,6 @@ def python_func(
     if not callable(func):
         raise TypeError(f"python_func needs a callable, not {func!r}")
     return InWorker(func, Limits(timeout, memory_limit, grace))
-
-
-class InWorker:
-    """A function that is called in a worker process, within limits."""
-
-    def __init__(self, func: Callable[..., Any], limits: Limits) -> None:
-        functools.update_wrapper(self, func, updated=())
-        self.func = func
-        self.limits = limits
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Call it, and return its value or raise what it raised."""
-        func = functools.partial(run_coroutine, self.func) if is_coroutine_function(self.func) else self.func
-        seconds, memory, grace = self.limits.seconds, self.limits.memory, self.limits.grace
-        call = functools.partial(func, *args, **kwargs)
-        (result,) = run_parallel([call], timeout=seconds, memory_limit=memory, grace=grace)
-        stdout, stderr = result.streams
-        sys.stdout.write(stdout.decode("utf-8", "replace"))
-        sys.stderr.write(stderr.decode("utf-8", "replace"))
-        return result.unwrap()
 
 
 def timeout(action: _F, seconds: float | None) -> _F:

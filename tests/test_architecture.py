@@ -23,6 +23,7 @@ _LEVELS = {
     "orchestrator.pipelines": 6,
     "orchestrator.agents": 6,
     "orchestrator.steps": 5,
+    "orchestrator.in_worker": 5,
     "orchestrator.pipes": 5,
     "orchestrator.parallel_runner": 5,
     "orchestrator.async_runner": 5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -307,3 +308,16 @@ def test_the_options_of_a_workflow_reach_it_every_way() -> None:
             run()
     results = asyncio.run(steps.execute())
     assert [result.success for result in results.values()] == [False, False]
+
+
+def test_a_function_for_a_worker_is_a_task_in_one_within_the_tighter_limits(capfd: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        print("at work")
+        return os.getpid()
+
+    whole = step("fine", python_func(work, timeout=60)) | step("late", python_func(time.sleep), args=[60], timeout=0.2)
+    results = whole.workflow().run()
+    assert results["fine"].value not in (None, os.getpid())
+    assert results["fine"].output == "at work\n"
+    assert capfd.readouterr().out == ""
+    assert results["late"].ending is Ending.TIMED_OUT

@@ -1,0 +1,40 @@
+"""InWorker: a function that is called in a worker process, where it can be stopped. What `python_func` makes."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from orchestrator.dag.calls import run_coroutine
+from orchestrator.dag.model import is_coroutine_function
+from orchestrator.limits import GRACE_SECONDS, Limits, tighter
+from orchestrator.parallel_runner import run_parallel
+
+
+class InWorker:
+    """A function that is called in a worker process, within limits."""
+
+    def __init__(self, func: Callable[..., Any], limits: Limits) -> None:
+        functools.update_wrapper(self, func, updated=())
+        self.func = func
+        self.limits = limits
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Call it, and return its value or raise what it raised."""
+        func = functools.partial(run_coroutine, self.func) if is_coroutine_function(self.func) else self.func
+        seconds, memory, grace = self.limits.seconds, self.limits.memory, self.limits.grace
+        call = functools.partial(func, *args, **kwargs)
+        (result,) = run_parallel([call], timeout=seconds, memory_limit=memory, grace=grace)
+        stdout, stderr = result.streams
+        sys.stdout.write(stdout.decode("utf-8", "replace"))
+        sys.stderr.write(stderr.decode("utf-8", "replace"))
+        return result.unwrap()
+
+    def as_step(self, options: Mapping[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """Return the function and the options of a Task that mean the same, within the tighter limits of both."""
+        own = Limits(options.get("timeout"), options.get("memory_limit"), options.get("grace", GRACE_SECONDS))
+        limits = tighter(self.limits, own)
+        terms = {"timeout": limits.seconds, "memory_limit": limits.memory, "grace": limits.grace}
+        return self.func, {"executor": "process", **options, **terms}
