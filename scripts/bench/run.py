@@ -28,6 +28,8 @@ _DISTRIBUTIONS = {"pebble": "Pebble"}
 
 def main() -> int:
     options = _options()
+    # Without it our sources would be compiled at every start, and the installed packages of the peers would not.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # What a contender leaves behind becomes our child, so that it can be found and ended.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
