@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.async_runner import AsyncExecutionResult, AsyncParallelRunner, AsyncTaskResult
     from orchestrator.cli.interactive import run_orchestrator
     from orchestrator.cli.registry import cli_commands
     from orchestrator.config import get_script_config, load_config
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.7"
 
 __all__ = [
+    "AsyncExecutionResult",
+    "AsyncParallelRunner",
+    "AsyncTaskResult",
     "BatchRunner",
     "ConcurrencyError",
     "ConfigError",
@@ -118,6 +122,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "async_runner": ("AsyncExecutionResult", "AsyncParallelRunner", "AsyncTaskResult"),
     "cli.interactive": ("run_orchestrator",),
     "cli.registry": ("cli_commands",),
     "config": ("get_script_config", "load_config"),

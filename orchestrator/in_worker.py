@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.dag.calls import run_coroutine
-from orchestrator.dag.model import is_coroutine_function
 from orchestrator.limits import GRACE_SECONDS, Limits, tighter
 from orchestrator.parallel_runner import run_parallel
 
@@ -23,9 +21,8 @@ class InWorker:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it, and return its value or raise what it raised."""
-        func = functools.partial(run_coroutine, self.func) if is_coroutine_function(self.func) else self.func
         seconds, memory, grace = self.limits.seconds, self.limits.memory, self.limits.grace
-        call = functools.partial(func, *args, **kwargs)
+        call = functools.partial(self.func, *args, **kwargs)
         (result,) = run_parallel([call], timeout=seconds, memory_limit=memory, grace=grace)
         stdout, stderr = result.streams
         sys.stdout.write(stdout.decode("utf-8", "replace"))

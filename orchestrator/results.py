@@ -67,8 +67,11 @@ class Ended(Protocol):
     value: Any
     exception: BaseException | None
     ending: Ending
-    name: str
     error: Any
+
+    @property
+    def name(self) -> str:
+        """What it is the result of."""
 
 
 def value_or_raise(result: Ended) -> Any:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from types import CodeType
+from types import CodeType, CoroutineType
 from typing import Any
 
 import cloudpickle
@@ -189,6 +189,8 @@ class _Loop:
                     raise call
                 function, args, kwargs = call
                 value = function(*args, **kwargs)
+                if type(value) is CoroutineType:
+                    value = _run_coroutine(value)
             finally:
                 interrupt.armed = False
         except BaseException as error:  # whatever the user's function raises is its result
@@ -295,6 +297,13 @@ _INTERRUPT_SWALLOWED = wire.Failure(
     "OrchestratorTimeoutError", "", "the task caught the interrupt and went on\n", None, None
 )
 _DONE = RuntimeError("this task has run")
+
+
+def _run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    """Run what an `async def` has returned, in an event loop of its own: a coroutine cannot be sent anywhere."""
+    import asyncio  # late: few tasks need it
+
+    return asyncio.run(coroutine)
 
 
 def _load(pickled: bytes) -> Any:

@@ -57,15 +57,6 @@ async def call_coroutine(
     return Outcome(Ending.OK, value, "", None, 0, clock() - start, 0.0, 0, os.getpid())
 
 
-def run_coroutine(action: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> Any:
-    """Run a coroutine function in an event loop of its own: what a worker process does with one."""
-
-    async def main() -> Any:
-        return await action(*args, **kwargs)
-
-    return asyncio.run(main())
-
-
 def failure(error: BaseException, seconds: float = 0.0, cpu_seconds: float = 0.0) -> Outcome:
     """Return the outcome of a call that raised, the traceback beginning where the user's code does."""
     trace = error.__traceback__

@@ -13,7 +13,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.dag.calls import failure, run_coroutine
+from orchestrator.dag.calls import failure
 from orchestrator.dag.lanes import Attempt, Begun, Ended, News, Printed
 from orchestrator.exceptions import ConcurrencyError, UnsendableError
 from orchestrator.limits import Limits, tighter
@@ -92,8 +92,6 @@ class PoolLane:
             group = self._group(tighter(task.limits, action.limits), action.cwd, action.env)
             return Job(group, attempt, attempt.name, command=action.command_line(*args, **kwargs))
         group = self._group(task.limits)
-        if task.is_coroutine:
-            action = functools.partial(run_coroutine, action)
         function, pickled = group.packer.pack(functools.partial(action, *args, **kwargs))
         return Job(group, attempt, attempt.name, pickled, function)
 

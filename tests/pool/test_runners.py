@@ -421,3 +421,16 @@ def test_nothing_starts_after_a_failure_that_fail_fast_does_not_bear(tmp_path: P
         results = BatchRunner(fail_fast=True).run_batch([fails, follows, follows], 1)
         assert [result.ending for result in results] == [Ending.RAISED, Ending.SKIPPED, Ending.SKIPPED]
     assert not (tmp_path / "began").exists()
+
+
+def test_a_coroutine_function_gets_an_event_loop_of_its_own_in_the_worker() -> None:
+    async def work() -> int:
+        await asyncio.sleep(0.01)
+        return os.getpid()
+
+    async def hang() -> None:
+        await asyncio.sleep(600)
+
+    fine, late, made = run_parallel([work, hang, lambda: work()], timeout=2)
+    assert (fine.success, late.ending, made.success) == (True, Ending.TIMED_OUT, True)
+    assert os.getpid() not in (fine.value, made.value)
