@@ -334,6 +334,7 @@ def test_a_timeout_of_asyncio_around_a_run_stops_it(street: Street) -> None:
     """T14: `asyncio.timeout` cancels; the task hears of it as of a limit of its own."""
 
     async def main() -> None:
+        await run_parallel_async([int], 1)  # so that the next task finds a worker that has started
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await run_parallel_async([partial(crimes.sleep_for_ever, street.path("trace"))], 1)
