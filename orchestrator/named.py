@@ -161,7 +161,11 @@ def _makes_one(value: ast.expr) -> bool:
 def _task(name: str, step: Mapping[str, Any], config: Config) -> Task:
     """Make the task of a step: what the step says wins over what its script says, that over the defaults."""
     defaults = config.values["defaults"]
-    terms = script_config(step["script"], config) if "script" in step else {**defaults, "args": [], "cwd": None}
+    terms = (
+        script_config(step["script"], config, described=False)
+        if "script" in step
+        else {**defaults, "args": [], "cwd": None}
+    )
     env = {**terms["env"], **step.get("env", {})}
     cwd = step.get("cwd", terms["cwd"])
     args = tuple(step.get("args", terms["args"]))

@@ -65,7 +65,7 @@ def tasks_of(scripts: Iterable[Named], given: Given, config: Config, *, ignore_n
     known: dict[str, Mapping[str, Any]] = {}
     for script in scripts:
         if script.path not in known:
-            known[script.path] = script_config(script.path, config)
+            known[script.path] = script_config(script.path, config, described=False)
         terms = known[script.path]
         for combination in combinations(given.matrix):
             task = _task(script, combination, terms, given, names)

@@ -137,7 +137,7 @@ def _others(name: str) -> str:
     return f"did you mean {near!r}?" if near else f"scripts here: {cut(', '.join(map(visible, names)), 400) or 'none'}"
 
 
-def script_config(path: str | os.PathLike[str], config: Config) -> dict[str, Any]:
+def script_config(path: str | os.PathLike[str], config: Config, *, described: bool = True) -> dict[str, Any]:
     """Return what holds for the script at `path`: `path` (absolute), `description`, `timeout` (seconds), `memory`
     (bytes), `retries`, `depends_on`, `args`, `env` and `cwd`.
 
@@ -147,11 +147,12 @@ def script_config(path: str | os.PathLike[str], config: Config) -> dict[str, Any
     description the script's own first line is taken. A dependency that is a file next to whoever names it becomes
     an absolute path, any other stays a name.
 
-    The script is read once and need not exist. Raises ConfigError for a mistake in its own table.
+    The script is read once and need not exist. Unless `described`, its own first line is not looked for. Raises
+    ConfigError for a mistake in its own table.
     """
     name = os.fsdecode(path)
     try:
-        inline = read_inline(name)
+        inline = read_inline(name, described=described)
     except ConfigError:
         raise
     except (OSError, ValueError):  # missing or unreadable, which is for its run to report

@@ -5,12 +5,9 @@ Nothing is imported or executed; of a file at most 1 MB is read. `orchestrator.c
 
 from __future__ import annotations
 
-import ast
 import io
 import os
 import re
-import tokenize
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,25 +44,26 @@ class _Block:
     last: int
 
 
-def read_inline(path: str | os.PathLike[str]) -> Inline:
+def read_inline(path: str | os.PathLike[str], *, described: bool = True) -> Inline:
     """Read what the script says of itself: its description and the table of its `# /// script` block.
 
     The block's form is that of PEP 723 ("Inline script metadata"). Of a file larger than 1 MB only that much is
-    searched for the block, and its description is "". What is no regular file (a FIFO, a folder) says nothing.
+    searched for the block, and its description is "". What is no regular file (a FIFO, a folder) says nothing. Unless
+    `described`, the description is not looked for.
 
     Raises OSError when the file cannot be read, ConfigError for a second `script` block, for a syntax error in it,
     and for a `tool` or `tool.orchestrator` that is no table. Python that does not compile is no error here.
     """
     name = os.fsdecode(path)
     data = read_head(name)
-    if data is None:
+    if data is None or not (described or _CLOSING.encode() in data):
         return Inline()
     text = _decode(data[:MOST_BYTES])
     lines = text.split("\n")
     blocks = _blocks(lines) if _CLOSING in text else []
     table = _own_table([block for block in blocks if block.kind == "script"], name)
     description = ""
-    if len(data) <= MOST_BYTES:
+    if described and len(data) <= MOST_BYTES:
         is_python = name.endswith((".py", ".pyw")) or (lines[0].startswith("#!") and "python" in lines[0])
         description = _docstring_line(text) if is_python else _comment_line(lines, blocks)
     return Inline(description, table, any(block.kind == "script" for block in blocks))
@@ -73,6 +71,8 @@ def read_inline(path: str | os.PathLike[str]) -> Inline:
 
 def _decode(data: bytes) -> str:
     """Return the text by its encoding declaration (PEP 263), else as UTF-8; what does not fit is replaced."""
+    import tokenize  # late, as are its kin: running a script needs none of it
+
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding, "replace")
@@ -119,6 +119,10 @@ def _own_table(blocks: list[_Block], file: str) -> dict[str, Any]:
 
 def _docstring_line(source: str) -> str:
     """Return the first line of the module's docstring. Only the tokens up to its end are looked at."""
+    import ast
+    import tokenize
+    import warnings
+
     words: list[str] = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
