@@ -24,10 +24,12 @@ class Scope:
     so that one of them stops what was entered just then; both may, so what is held can be called twice.
     """
 
-    __slots__ = ("_held", "stopped")
+    __slots__ = ("_held", "interrupted", "stopped")
 
     def __init__(self) -> None:
         self.stopped = False
+        self.interrupted = False
+        """Whether there was anything to stop."""
         self._held: list[Callable[[], object]] = []
 
     @property
@@ -39,6 +41,7 @@ class Scope:
         """Stop all that is held, and from now on whatever enters."""
         self.stopped = True
         for stop in tuple(self._held):
+            self.interrupted = True
             stop()
 
     @contextlib.contextmanager
@@ -47,6 +50,7 @@ class Scope:
         self._held.append(stop)
         try:
             if self.stopped:
+                self.interrupted = True
                 stop()
             yield
         finally:
@@ -56,9 +60,14 @@ class Scope:
 _current: ContextVar[Scope | None] = ContextVar("orchestrator scope", default=None)
 
 
-def enter(scope: Scope) -> None:
-    """Make a scope that of the present context, for good."""
-    _current.set(scope)
+@contextlib.contextmanager
+def entered(scope: Scope) -> Iterator[None]:
+    """Make a scope the present one while the context lasts."""
+    token = _current.set(scope)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def stoppable(stop: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
@@ -82,15 +91,19 @@ async def in_thread(call: Callable[[], _T]) -> _T:
     scope = Scope()
 
     def call_in_scope() -> _T:
-        enter(scope)
-        return call()
+        with entered(scope):
+            return call()
 
     with stoppable(scope.stop), ThreadPoolExecutor(1, thread_name_prefix="orchestrator-run") as thread:
         context = contextvars.copy_context()
         done = asyncio.get_running_loop().run_in_executor(thread, context.run, call_in_scope)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            scope.stop()
-            await asyncio.wait([done])
-            raise
+        cancelled: asyncio.CancelledError | None = None
+        while not done.done():
+            try:
+                await asyncio.wait([done])
+            except asyncio.CancelledError as error:  # again and again, if the caller insists: stopping is bounded
+                cancelled = error
+                scope.stop()
+        if cancelled is not None:
+            raise cancelled
+        return done.result()

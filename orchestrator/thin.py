@@ -18,11 +18,12 @@ from orchestrator.dag.model import is_coroutine_function
 from orchestrator.exceptions import OrchestratorTimeoutError, StepError
 from orchestrator.in_worker import InWorker
 from orchestrator.limits import GRACE_SECONDS, Limits, check_seconds, tighter
+from orchestrator.outcome import Ending, Outcome
 from orchestrator.parallel_runner import BatchRunner, Script
 from orchestrator.pipes import pipe
 from orchestrator.pool.capture import OUTPUT_LIMIT
-from orchestrator.programs import Program, Readable, Text, as_input, shell_of
-from orchestrator.results import ExecutionResult
+from orchestrator.programs import Program, Readable, Text, as_input, script_of, shell_of
+from orchestrator.results import ExecutionResult, result_of_outcome
 from orchestrator.retries import with_retry
 from orchestrator.steps import StepResult, Steps, step, workflow
 from orchestrator.stopping import in_thread
@@ -80,7 +81,19 @@ def chain_scripts(*scripts: Script, **options: Any) -> list[ExecutionResult]:
     There is a result for each: those after the failed one are SKIPPED, and say because of which. What a script is, and
     the keyword options, are as for `BatchRunner`.
     """
-    return BatchRunner(**{"fail_fast": True, **options}).run_batch(scripts, 1)
+    runner = BatchRunner(**options)
+    lines = [script_of(script) for script in scripts]  # which refuses what is no script before anything runs
+    results: list[ExecutionResult] = []
+    for script, line in zip(scripts, lines, strict=True):
+        if results and not results[-1].success:
+            reason = results[-1].reason
+            if results[-1].ending is not Ending.SKIPPED:
+                reason = f"skipped because {results[-1].name} failed ({results[-1].ending.value})\n"
+            skipped = Outcome(Ending.SKIPPED, reason=reason, return_code=1)
+            results.append(result_of_outcome(skipped, line.name))
+        else:
+            results += runner.run_batch([script], 1)
+    return results
 
 
 def _one_script(script: str | os.PathLike[str], args: Sequence[str] | None) -> Script:

@@ -91,8 +91,9 @@ _SENDS_SIGNALS = {
     "orchestrator.pool.child": {"_ask_to_stop"},
     "orchestrator.pool.worker": {"_ask_to_stop"},
     "orchestrator.pool.lifeline": {"_bury"},
+    "orchestrator.cli.signals": {"_handle"},
 }
-"""Functions that may signal a process: two ask (a group, a worker), one kills, and the guardian has an owner."""
+"""Who signals a process: two ask (a group, a worker), one kills, the guardian has an owner, a command ends itself."""
 
 _PRIVATE = {"os._exit", "_replace", "os.environ._data"}
 """Names with an underscore that may be used though they are another's: all but the last are documented."""

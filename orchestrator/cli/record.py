@@ -28,7 +28,11 @@ class Record:
     def success(self) -> bool:
         """Say whether every task ended well. Where none failed, one that was skipped was so by its own condition."""
         well = not (self.problem or self.ended_early or self.stopped_by)
-        return well and all(result.ending in (Ending.OK, Ending.SKIPPED) for result in self.results.values())
+        return (
+            well
+            and len(self.results) == len(self.order.tasks)
+            and all(result.ending in (Ending.OK, Ending.SKIPPED) for result in self.results.values())
+        )
 
     def counts(self) -> dict[Ending, int]:
         """Return how many tasks ended in each way, without the ways that did not occur."""

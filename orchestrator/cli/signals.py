@@ -18,7 +18,7 @@ from typing import Protocol
 
 from orchestrator.cli.display import Running
 from orchestrator.cli.streams import say_at_once
-from orchestrator.stopping import Scope, enter
+from orchestrator.stopping import Scope, entered
 from orchestrator.wording import duration
 
 Handler = Callable[[int, FrameType | None], None]
@@ -68,6 +68,10 @@ class StopSignals:
             self._runner.drain()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._kill:
+            # It was told to kill, and still runs: nobody reads what it writes. The guardian stops what it leaves.
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         self._kill = self._at_once or self.received is not None or number == signal.SIGTERM
         self.received = signal.Signals(number)
         self.repeat()
@@ -99,13 +103,17 @@ class StoppedAtOnce:
         self.received: signal.Signals | None = None
         self._scope = Scope()
 
-    def listening(self) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
         """Handle the signals while the context lasts."""
-        enter(self._scope)
         stops = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._handle)
-        return _handled({**stops, signal.SIGUSR1: self._tell})
+        with entered(self._scope), _handled({**stops, signal.SIGUSR1: self._tell}):
+            yield
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is not None:  # it was stopped, and still runs: nobody reads what it writes
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         self.received = signal.Signals(number)
         self._scope.stop()
 

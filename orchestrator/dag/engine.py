@@ -47,7 +47,7 @@ class Execution:
         self._plan = Plan(needs)
         self._options = options
         self._items = {name: Item(index, task) for index, (name, task) in enumerate(tasks.items())}
-        told = options.on_event is not None
+        told = bool(options.listeners)
         self._routes = Routes(
             options,
             self._ended,
@@ -61,7 +61,7 @@ class Execution:
                     self._items[name].wanted_by(to_worker=to_worker)
         self.results: dict[str, TaskResult] = {}
         """What has ended so far, in the order in which it did; conditions see this dict itself."""
-        self._teller = Teller(callback, options.on_event) if callback or options.on_event else None
+        self._teller = Teller(callback, options.listeners) if callback or told else None
         self._running: set[Attempt] = set()
         self._timers: dict[Attempt, asyncio.TimerHandle] = {}
         self._resting: dict[str, asyncio.TimerHandle] = {}  # tasks between two attempts

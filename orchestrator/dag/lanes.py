@@ -7,8 +7,10 @@ has ended, once: unless the engine has given it up (`Attempt.over`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple, Protocol
@@ -16,7 +18,8 @@ from typing import Any, NamedTuple, Protocol
 from orchestrator.dag.calls import call, call_coroutine, failure
 from orchestrator.dag.model import Task
 from orchestrator.outcome import CANCELLED_CODE, TIMED_OUT_CODE, Ending, Outcome
-from orchestrator.stopping import Scope, enter
+from orchestrator.results import ExecutionResult
+from orchestrator.stopping import Scope, entered
 
 RUNNERS_LEEWAY = 5.0
 """Seconds in which a runner that was told to stop has ended: grace period, kill and sweep."""
@@ -176,11 +179,14 @@ class ExecutorLane:
     cannot be stopped, but what our own runners do in it can: see `orchestrator.stopping`.
     """
 
-    pickles = tells_begun = False
+    pickles = False
 
-    def __init__(self, ended: Ended, executor: Executor, *, own: bool) -> None:
+    def __init__(self, ended: Ended, begun: Begun | None, executor: Executor, *, own: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = ended
+        self._begun = begun if own else None
+        self.tells_begun = self._begun is not None
+        self._handed_over: dict[Attempt, None] = {}
         self._executor = _Recorder(executor)
         self._own = own
         self._given_up = False
@@ -193,7 +199,10 @@ class ExecutorLane:
         scope = Scope()
         if self._own:
             context = contextvars.copy_context()
-            work: Callable[[], Any] = functools.partial(context.run, _call_into, box, scope, action, args, kwargs)
+            tell = None
+            if self._begun is not None:
+                tell = functools.partial(self._loop.call_soon_threadsafe, self._begun, attempt, os.getpid())
+            work: Callable[[], Any] = functools.partial(context.run, _call_into, box, scope, tell, action, args, kwargs)
         else:
             work = functools.partial(action, *args, **kwargs)
         try:
@@ -202,9 +211,11 @@ class ExecutorLane:
             self._ended(((attempt, failure(error)),))
             return
         attempt.handle = waiting, self._executor.last, box, scope
+        self._handed_over[attempt] = None
         waiting.add_done_callback(functools.partial(self._done, attempt))
 
     def _done(self, attempt: Attempt, waiting: asyncio.Future[Any]) -> None:
+        del self._handed_over[attempt]
         if attempt.over:
             return
         if waiting.cancelled():
@@ -214,13 +225,17 @@ class ExecutorLane:
             outcome = failure(error, self._loop.time() - attempt.started)
         elif self._own:
             outcome = attempt.handle[2].pop()
+            interrupted = attempt.verdict is not None and attempt.handle[3].interrupted
+            if interrupted and outcome.ending is Ending.OK and not isinstance(outcome.value, ExecutionResult):
+                assert attempt.verdict is not None
+                outcome = attempt.verdict.outcome("", outcome.seconds)  # what it returned is not what it would have
         else:
             outcome = Outcome(Ending.OK, waiting.result(), seconds=self._loop.time() - attempt.started)
         self._ended(((attempt, outcome),))
 
     def take_back(self) -> list[Attempt]:
-        """Return nothing: what waits in an executor is not ours to count."""
-        return []
+        """Return those that wait for a thread, or whatever the executor has."""
+        return [attempt for attempt in self._handed_over if attempt.handle[1].cancel()]
 
     def stop_all(self, attempts: Sequence[Attempt]) -> None:
         """Cancel the calls that have not started; in the others stop what can be stopped."""
@@ -245,14 +260,22 @@ class ExecutorLane:
 
 
 def _call_into(
-    box: list[Outcome], scope: Scope, action: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    box: list[Outcome],
+    scope: Scope,
+    tell: Callable[[], object] | None,
+    action: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
 ) -> None:
-    """Call in a scope, and leave the outcome in a box.
+    """Tell that it begins, call in a scope, and leave the outcome in a box.
 
     The two futures that `run_in_executor` chains refer to each other for ever, and would keep the value in memory.
     """
-    enter(scope)
-    box.append(call(action, args, kwargs))
+    if tell is not None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed over the workflow
+            tell()
+    with entered(scope):
+        box.append(call(action, args, kwargs))
 
 
 class _Recorder(Executor):

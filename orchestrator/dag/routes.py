@@ -32,7 +32,7 @@ class Options:
     tolerated: float | None = None
     """As `orchestrator.limits.tolerance` has it."""
     halt: Literal["now", "soon"] = "now"
-    on_event: Listener | None = None
+    listeners: tuple[Listener, ...] = ()
     live_output: bool = False
 
     def bears(self, failures: int, total: int) -> bool:
@@ -114,9 +114,9 @@ class Routes:
             return LoopLane(self._ended)
         if key is _THREADS:
             most = self._options.max_concurrency or min(32, (os.cpu_count() or 1) + 4)  # as ThreadPoolExecutor has it
-            return ExecutorLane(self._ended, Threads(most), own=True)
+            return ExecutorLane(self._ended, self._begun, Threads(most), own=True)
         if key is not _POOL and not runs_limits(key):
-            return ExecutorLane(self._ended, cast(Executor, key), own=False)
+            return ExecutorLane(self._ended, None, cast(Executor, key), own=False)
         from orchestrator.dag.in_pool import PoolLane  # late: what runs in this process needs no pool
 
         pool = None if key is _POOL else cast("Pool", key)

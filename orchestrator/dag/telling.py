@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +27,9 @@ ProgressCallback = Callable[[str, TaskStatus, TaskResult | None], object]
 class Teller:
     """Owned by one execution; used in its event loop's thread."""
 
-    def __init__(self, callback: ProgressCallback | None, listener: Listener | None) -> None:
+    def __init__(self, callback: ProgressCallback | None, listeners: Sequence[Listener]) -> None:
         self._callback = callback
-        self._listener = listener
+        self._listeners = listeners
         self._history: dict[int, tuple[ExecutionResult, ...]] = {}
         self._owed: deque[tuple[str, Awaitable[Any]]] = deque()
         self._payer: asyncio.Task[None] | None = None
@@ -51,7 +51,7 @@ class Teller:
     def retrying(self, index: int, outcome: Outcome, result: TaskResult, delay: float) -> None:
         """Tell that an attempt failed and another comes in `delay` seconds."""
         self._call(result.name, TaskStatus.RETRYING, result)
-        if self._listener is not None:
+        if self._listeners:
             told = self._as_execution(index, outcome, result)
             self._history[index] = (*told.history, told)
             self._say(Retrying(index, result.name, told, result.attempts, delay))
@@ -59,7 +59,7 @@ class Teller:
     def ended(self, index: int, outcome: Outcome, result: TaskResult) -> None:
         """Tell that a task has ended for good."""
         self._call(result.name, result.status, result)
-        if self._listener is not None:
+        if self._listeners:
             self._say(Finished(index, result.name, self._as_execution(index, outcome, result)))
 
     async def finish(self) -> None:
@@ -69,7 +69,7 @@ class Teller:
 
     def close(self) -> None:
         """Make no more calls."""
-        self._callback = self._listener = None
+        self._callback, self._listeners = None, ()
         if self._payer is not None:
             self._payer.cancel()
         while self._owed:
@@ -79,6 +79,8 @@ class Teller:
 
     def _as_execution(self, index: int, outcome: Outcome, result: TaskResult) -> ExecutionResult:
         history = self._history.get(index, ())
+        if history and result.attempts == len(history):  # no further attempt was made: the last one is the result
+            return replace(history[-1], history=history[:-1])
         own = outcome.value if outcome.exception is None else carried(outcome.exception)
         if isinstance(own, ExecutionResult):
             return replace(own, name=result.name, attempts=result.attempts, history=history)
@@ -106,9 +108,8 @@ class Teller:
                 _log.exception("the progress callback failed on %s", what)
 
     def _say(self, event: Event) -> None:
-        if self._listener is None:
-            return
-        try:
-            self._listener(event)
-        except Exception:
-            _log.exception("the listener failed on %s of %s", type(event).__name__, event.name)
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                _log.exception("the listener failed on %s of %s", type(event).__name__, event.name)

@@ -19,7 +19,7 @@ from orchestrator.dag.model import Task, TaskResult, Where, check_executor
 from orchestrator.dag.plan import Plan
 from orchestrator.dag.routes import Options
 from orchestrator.dag.telling import ProgressCallback
-from orchestrator.events import Event, Listener
+from orchestrator.events import Listener
 from orchestrator.exceptions import StateError, WorkflowError
 from orchestrator.limits import check_seconds, tolerance
 from orchestrator.stopping import stoppable
@@ -80,7 +80,7 @@ class Workflow:
             max_workers=max_workers,
             tolerated=tolerance(fail_fast),
             halt=halt,
-            on_event=on_event,
+            listeners=() if on_event is None else (on_event,),
             live_output=live_output,
         )
         self._has_deadline = timeout is not None  # an infinite one too: then the environment is not asked
@@ -115,14 +115,7 @@ class Workflow:
 
     def add_listener(self, listener: Listener) -> None:
         """Have one more listener told of what happens, from the next execution on, after `on_event`."""
-        told = self._options.on_event
-
-        def tell_both(event: Event) -> None:
-            assert told is not None
-            told(event)
-            listener(event)
-
-        self._options = replace(self._options, on_event=listener if told is None else tell_both)
+        self._options = replace(self._options, listeners=(*self._options.listeners, listener))
 
     @property
     def tasks(self) -> Mapping[str, Task]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -14,7 +15,10 @@ import pytest
 
 from orchestrator import (
     Ending,
+    Event,
+    Finished,
     RetryPolicy,
+    Started,
     Task,
     TaskFailedError,
     TaskResult,
@@ -275,3 +279,48 @@ def test_tasks_that_were_skipped_and_attempts_that_are_made_again_are_no_failure
 def test_what_makes_no_sense_is_refused_at_once(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=next(iter(options))):
         Workflow(**options)
+
+
+@pytest.mark.parametrize("how", ["drain", "halt soon"])
+def test_calls_that_wait_for_a_thread_do_not_start_once_the_run_is_drained(how: str) -> None:
+    release = threading.Event()
+    events: list[Event] = []
+
+    def act(number: int) -> None:
+        if number == 0 and how == "halt soon":
+            raise ValueError("no")
+        release.wait(60)
+
+    tasks = [Task(f"t{n}", act, args=[n]) for n in range(100)]
+    flow = Workflow(tasks=tasks, on_event=events.append, max_workers=1, fail_fast=how == "halt soon", halt="soon")
+
+    async def main() -> None:
+        execution = asyncio.create_task(flow.execute())
+        while len([event for event in events if isinstance(event, Started)]) < 2:
+            await asyncio.sleep(0.01)
+        if how == "drain":
+            flow.drain()
+            await asyncio.sleep(0.1)
+        release.set()
+        with contextlib.suppress(TaskFailedError):
+            await execution
+
+    asyncio.run(main())
+    begun = [event for event in events if isinstance(event, Started)]
+    assert len(begun) < 50  # only those that have a thread are told of, and only those have run
+    skipped = (
+        [result for result in flow.results.values() if result.ending is Ending.SKIPPED] if how == "drain" else None
+    )
+    assert skipped is None or len(skipped) == 100 - len(begun)
+
+
+def test_a_listener_that_raises_keeps_nothing_from_the_others() -> None:
+    heard: list[Event] = []
+
+    def fail(event: Event) -> None:
+        raise ValueError("no")
+
+    flow = Workflow(tasks=[Task("a", int)], on_event=fail)
+    flow.add_listener(heard.append)
+    flow.run()
+    assert [type(event) for event in heard] == [Started, Finished]
