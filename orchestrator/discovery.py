@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator import settings
+from orchestrator.exceptions import ConfigError
 from orchestrator.gitignore import Ignores, Rules, parse, read_if_there, repository
 
 # setup.py can be run, but what it does is to build or install; conftest.py is pytest's.
@@ -40,12 +41,20 @@ def discover_scripts(root: str | os.PathLike[str] | None = None) -> list[str]:
     """
     from orchestrator.config import read_config
 
-    wanted = read_config().values["discovery"]
-    chosen = wanted["root"] if root is None else root
+    config = read_config()
+    wanted = config.values["discovery"]
+    if root is not None:
+        return find_scripts(root, wanted["include"], wanted["exclude"])
+    chosen = wanted["root"]
     if chosen is None:
         found = find_scripts(os.curdir, wanted["include"], wanted["exclude"])
         return [path.removeprefix(os.path.join(os.curdir, "")) for path in found]
-    return find_scripts(chosen, wanted["include"], wanted["exclude"])
+    try:
+        return find_scripts(chosen, wanted["include"], wanted["exclude"])
+    except OSError as error:
+        raise ConfigError(
+            f"{config.origins['discovery.root']}: discovery.root: {chosen!r}: {error.strerror}"
+        ) from error
 
 
 def find_scripts(root: str | os.PathLike[str], include: Iterable[str] = (), exclude: Iterable[str] = ()) -> list[str]:

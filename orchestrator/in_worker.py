@@ -24,9 +24,11 @@ class InWorker:
         seconds, memory, grace = self.limits.seconds, self.limits.memory, self.limits.grace
         call = functools.partial(self.func, *args, **kwargs)
         (result,) = run_parallel([call], timeout=seconds, memory_limit=memory, grace=grace)
-        stdout, stderr = result.streams
-        sys.stdout.write(stdout.decode("utf-8", "replace"))
-        sys.stderr.write(stderr.decode("utf-8", "replace"))
+        for data, stream in zip(result.streams, (sys.stdout, sys.stderr), strict=True):
+            if data and stream is not None:
+                text = data.decode("utf-8", "replace")
+                encoding = stream.encoding or "utf-8"
+                stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         return result.unwrap()
 
     def as_step(self, options: Mapping[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:

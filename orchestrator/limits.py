@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 GRACE_SECONDS = 1.0
@@ -137,3 +138,20 @@ def tolerance(fail_fast: bool | int | str) -> float | None:
     if isinstance(fail_fast, str) and fail_fast.endswith("%") and fail_fast[:-1].isdecimal():
         return min(int(fail_fast[:-1]), 99) / 100
     raise TypeError(f"fail_fast must be True, a number of failures or a share like '10%', not {fail_fast!r}")
+
+
+def check_env(env: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Return variables for a program's environment. Raises TypeError for one that is no text, naming it."""
+    for name, value in (env or {}).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"the variable {name!r} must be text, not {value!r}")
+    return env
+
+
+def check_output_limit(size: object) -> int:
+    """Return a number of bytes to keep of each stream. Raises TypeError or ValueError for what makes no sense."""
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"output_limit must be a number of bytes, not {size!r}")
+    if size < 1:
+        raise ValueError(f"output_limit must be at least 1 byte, not {size}")
+    return size

@@ -6,6 +6,7 @@ They are listed without running anything; a Python file is executed only when on
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib.machinery
 import importlib.util
@@ -13,6 +14,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 from orchestrator.config import Config, script_config
@@ -51,11 +53,13 @@ class NamedWorkflow:
 
 
 def named_workflows(config: Config) -> dict[str, NamedWorkflow]:
-    """Return the workflows of the config and of `flows.py`, by name; of two with the same name the config's."""
+    """Return the workflows of the config and of `flows.py`, by name; of two with the same name the config's.
+
+    A `flows.py` that does not compile has none: see `mistake_in_files`.
+    """
     found: dict[str, NamedWorkflow] = {}
-    for folder in dict.fromkeys([config.folder or os.getcwd(), os.getcwd()]):
-        path = os.path.join(folder, WORKFLOWS_FILE)
-        if os.path.isfile(path):
+    for path in _files(config):
+        with contextlib.suppress(ConfigError):
             for name, description in _listed(path):
                 origin = f"{os.path.relpath(path)}:{name}"
                 found.setdefault(name, NamedWorkflow(name, description, origin, python=f"{path}:{name}"))
@@ -64,6 +68,23 @@ def named_workflows(config: Config) -> dict[str, NamedWorkflow]:
         origin = os.path.relpath(config.path)
         found[name] = NamedWorkflow(name, table.get("description", ""), origin, table.get("python"), table)
     return dict(sorted(found.items()))
+
+
+def mistake_in_files(config: Config) -> str | None:
+    """Return why a `flows.py` does not compile, with its line; None if all do."""
+    for path in _files(config):
+        try:
+            list(_listed(path))
+        except ConfigError as error:
+            return str(error)
+    return None
+
+
+def _files(config: Config) -> list[str]:
+    """Return the files that are looked through for workflows."""
+    folders = dict.fromkeys([config.folder or os.getcwd(), os.getcwd()])
+    paths = [os.path.join(folder, WORKFLOWS_FILE) for folder in folders]
+    return [path for path in paths if os.path.isfile(path)]
 
 
 def load_python(reference: str) -> Workflow:
@@ -82,10 +103,10 @@ def load_python(reference: str) -> Workflow:
         hint = f"did you mean {near[0]!r}?" if near else f"its workflows are: {', '.join(known) or 'none'}"
         raise ConfigError(f"{where} has no {variable!r}; {hint}")
     value = module[variable]
-    if callable(value):
+    if isinstance(value, FunctionType):
         try:
             value = value()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"{where}: {variable}() raised {type(error).__name__}: {error}") from error
     if isinstance(value, Steps):
         value = value.workflow(name=variable)
@@ -99,7 +120,7 @@ def _executed(path: str) -> Mapping[str, Any]:
 
     So its functions travel to workers by value, as those of a script do. Its folder comes first in sys.path.
     """
-    name = os.path.splitext(os.path.basename(path))[0]
+    name = f"workflows of {path}"  # nobody can import that: else pickle would, and execute the file again
     where = visible(os.path.relpath(path))
     loader = importlib.machinery.SourceFileLoader(name, os.path.abspath(path))
     spec = importlib.util.spec_from_loader(name, loader)
@@ -108,21 +129,18 @@ def _executed(path: str) -> Mapping[str, Any]:
     folder = os.path.dirname(os.path.abspath(path))
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    before = sys.modules.get(name)
     sys.modules[name] = module  # while it runs: dataclasses look their module up
     try:
-        loader.exec_module(module)
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for what its workflows are asked for
+            loader.exec_module(module)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {where}") from error
     except SyntaxError as error:
         raise ConfigError(f"{where}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{where}{_line_in(error, path)}: {type(error).__name__}: {error}") from error
     finally:
-        if before is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = before
+        del sys.modules[name]
     return vars(module)
 
 
@@ -137,18 +155,33 @@ def _line_in(error: BaseException, path: str) -> str:
 
 
 def _listed(path: str) -> Iterator[tuple[str, str]]:
-    """Yield the workflows that a Python file seems to define, with their descriptions; it is only read."""
+    """Yield the workflows that a Python file seems to define, with their descriptions; it is only read.
+
+    A name with an underscore before it is not listed, and neither is a function that needs arguments. Raises
+    ConfigError for a file that does not compile.
+    """
     try:
         with open(path, "rb") as file:
             tree = ast.parse(file.read())
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, ValueError):
         return
+    except SyntaxError as error:
+        raise ConfigError(f"{visible(os.path.relpath(path))}, line {error.lineno}: {error.msg}") from error
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.returns is not None:
-            if ast.unparse(node.returns).strip("'\"").rpartition(".")[2] in ("Workflow", "Steps"):
+        if isinstance(node, ast.FunctionDef) and node.returns is not None and not _needs_arguments(node):
+            returned = ast.unparse(node.returns).strip("'\"").rpartition(".")[2]
+            if returned in ("Workflow", "Steps") and not node.name.startswith("_"):
                 yield node.name, (ast.get_docstring(node) or "").partition("\n")[0]
         elif isinstance(node, ast.Assign) and _makes_one(node.value):
-            yield from ((target.id, "") for target in node.targets if isinstance(target, ast.Name))
+            for target in node.targets:
+                if isinstance(target, ast.Name) and not target.id.startswith("_"):
+                    yield target.id, ""
+
+
+def _needs_arguments(function: ast.FunctionDef) -> bool:
+    given = function.args
+    named = len(given.posonlyargs) + len(given.args) - len(given.defaults)
+    return named > 0 or any(default is None for default in given.kw_defaults)
 
 
 def _makes_one(value: ast.expr) -> bool:

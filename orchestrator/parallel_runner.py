@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator import settings
 from orchestrator.events import Listener
-from orchestrator.limits import GRACE_SECONDS, Limits, tolerance
+from orchestrator.limits import GRACE_SECONDS, Limits, check_env, check_output_limit, tolerance
 from orchestrator.pool.capture import OUTPUT_LIMIT
 from orchestrator.pool.job import Job
 from orchestrator.pool.pool import Pool, Snapshot, name_of
@@ -71,10 +71,10 @@ class _Runner:
             policy=policy_of(retries, retry_policy),
             tolerated=tolerance(fail_fast),
             on_event=on_event,
-            env=env,
+            env=check_env(env),
             cwd=None if cwd is None else os.path.abspath(cwd),
         )
-        self._output_limit = output_limit
+        self._output_limit = check_output_limit(output_limit)
         self._runs: list[tuple[Run, Pool]] = []
 
     def drain(self) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from orchestrator.events import Event, Finished
-from orchestrator.limits import GRACE_SECONDS, Limits
+from orchestrator.limits import GRACE_SECONDS, Limits, check_env, check_output_limit
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool.capture import OUTPUT_LIMIT, shortened
 from orchestrator.pool.job import CommandLine, Input
@@ -87,9 +87,8 @@ def pipe(
     limits = Limits(timeout, memory_limit, grace)
     directory = None if cwd is None else os.path.abspath(cwd)
     target = None if stdout is None else descriptor_of(stdout, "stdout must be an open file or its descriptor")
-    whole = _Pipe(
-        stages, as_input(stdin), target, limits.seconds, Options(limits, env=env, cwd=directory), output_limit
-    )
+    options = Options(limits, env=check_env(env), cwd=directory)
+    whole = _Pipe(stages, as_input(stdin), target, limits.seconds, options, check_output_limit(output_limit))
     began = time.monotonic()
     results, to_blame = (_at_once if stream else _in_turn)(whole)
     return _summed_up(results, to_blame, time.monotonic() - began)

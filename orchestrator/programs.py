@@ -51,7 +51,8 @@ class Program(ProgramAction):
     """Kept as it was given: a file that nobody holds is closed, and its descriptor may soon be another's."""
     stdout: int | None = None
     stderr: int | None = None
-    output_limit: int = OUTPUT_LIMIT
+    output_limit: int | None = None
+    """Bytes kept of each stream; None: as many as whoever runs it keeps."""
     seconds: Callable[[], float | None] | None = None
     """Asked again and again while it runs for how long it may; None: the limits say it."""
     args: tuple[Text, ...] = ()
@@ -68,12 +69,12 @@ class Program(ProgramAction):
         """
         source = as_input(self.stdin if stdin is None else stdin)
         argv = [os.fsdecode(part) for part in self.argv([*self.args, *map(as_argument, args)])]
-        return CommandLine(argv, source, self.stdout, self.stderr, self.seconds)
+        return CommandLine(argv, source, self.stdout, self.stderr, self.seconds, self.output_limit)
 
     def __call__(self, *args: object, stdin: Readable = None) -> ExecutionResult:
         """Run it to its end; positional arguments and `stdin` are as for `command_line`."""
         options = Options(limits=self.limits, env=self.env, cwd=self.cwd)
-        return run_programs([prepared(self, *args, stdin=stdin)], 1, options, self.output_limit)[0]
+        return run_programs([prepared(self, *args, stdin=stdin)], 1, options, self.output_limit or OUTPUT_LIMIT)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -281,6 +281,7 @@ class Run(Group):
         """Carry out an order: settle what has not started, and stop what runs if so ordered."""
         order, self._order = self._order, ""
         reason = self._halted = self._halted or "skipped because the run was stopped\n"
+        self.drained = True
         for job in self._pool.withdraw(self):
             self._inbox.append((job, Outcome(Ending.SKIPPED, reason=reason, return_code=1)))
         self._release()

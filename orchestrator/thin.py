@@ -17,7 +17,7 @@ from orchestrator import settings
 from orchestrator.dag.model import is_coroutine_function
 from orchestrator.exceptions import OrchestratorTimeoutError, StepError
 from orchestrator.in_worker import InWorker
-from orchestrator.limits import GRACE_SECONDS, Limits, check_seconds, tighter
+from orchestrator.limits import GRACE_SECONDS, Limits, check_env, check_output_limit, check_seconds, tighter
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.parallel_runner import BatchRunner, Script
 from orchestrator.pipes import pipe
@@ -134,10 +134,10 @@ def shell(
         command,
         "the command",
         limits=Limits(timeout, memory_limit, grace),
-        env=env,
+        env=check_env(env),
         cwd=None if cwd is None else os.path.abspath(cwd),
         stdin=stdin,
-        output_limit=output_limit,
+        output_limit=check_output_limit(output_limit),
     )
 
 

@@ -54,4 +54,7 @@ def say(piece: Piece, out: Outlet, err: Outlet) -> None:
     if isinstance(piece.text, Text):
         outlet.print(piece.text)
     else:
-        outlet.write(neutral(piece.text) if outlet.isatty() else piece.text)
+        if outlet.isatty():
+            outlet.write(neutral(piece.text))
+        else:
+            outlet.write_bytes(piece.text.encode("utf-8", "surrogateescape"))

@@ -22,7 +22,7 @@ from orchestrator.cli.wording import neutral
 from orchestrator.cli.workers import jobs_of
 from orchestrator.config import Config, script_path
 from orchestrator.dag.workflow import Workflow
-from orchestrator.named import NamedWorkflow, named_workflows
+from orchestrator.named import NamedWorkflow, mistake_in_files, named_workflows
 from orchestrator.programs import Script
 from orchestrator.wording import visible
 
@@ -66,6 +66,8 @@ def script_called(name: str, config: Config) -> str:
     hint = (
         f"did you mean {visible(near[0])}?" if near else "`orchestrator workflows` and `orchestrator discover` list all"
     )
+    if (mistake := mistake_in_files(config)) is not None:
+        hint = f"{hint} ({mistake})"
     raise click.UsageError(f"there is no workflow and no script {visible(name)}; {hint}")
 
 
@@ -117,6 +119,8 @@ def _pass_through(order: Order) -> int:
     if stdout.problem is not None:
         return no_standard_output(stdout.problem)
     assert result is not None
+    if note := result.streams[1].decode("utf-8", "replace"):  # its own went through the pump: this is ours
+        err.write(f"orchestrator: {order.label(0)}: {neutral(note)}")
     if not result.success:
         why = neutral(result.reason)
         named = why if why.startswith(order.tasks[0].name) else f"{order.label(0)}: {result.ending.value}: {why}"

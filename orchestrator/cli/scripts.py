@@ -30,19 +30,13 @@ def named_scripts(paths: Iterable[str], lists: Iterable[str], *, null: bool) -> 
     return found
 
 
-def expand(paths: Iterable[str]) -> list[str]:
-    """Return the scripts that the paths mean, in the order of the paths; what a path means is sorted.
+def _expand(path: str) -> list[str]:
+    """Return the scripts that a path means, sorted.
 
     A folder means the `*.py` files directly in it whose names do not start with `_` or a dot. A pattern
     (`*`, `?`, `[...]`, `**`) means the files it matches, unless a file has that very name. Any other
     path means itself, also when there is no such file: its result will say so.
-
-    Raises click.UsageError for a folder or a pattern that means nothing, and for an unreadable folder.
     """
-    return [script for path in paths for script in _expand(path)]
-
-
-def _expand(path: str) -> list[str]:
     if not path:
         raise click.UsageError("the path of a script is empty")
     if os.path.isdir(path):
@@ -71,6 +65,8 @@ def _listed(path: str, null: bool) -> Iterator[Named]:
     where = "standard input" if path == "-" else _quoted(path)
     try:
         if path == "-":
+            if sys.stdin is None:
+                raise click.UsageError("standard input is closed: there is no list of scripts to read")
             data = sys.stdin.buffer.read()
         else:
             with open(path, "rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -141,5 +142,7 @@ def carry_out(
 
     folder = view.folder(order)
     display = view.display(order, out, err)
-    record = execute(order, display, folder, heard=heard, live_output=view.line_buffer, own=own, at_once=at_once)
+    aside = contextlib.redirect_stdout(sys.stderr) if view.machine or view.lines else contextlib.nullcontext()
+    with aside:  # what functions in this process print would get among what programs read
+        record = execute(order, display, folder, heard=heard, live_output=view.line_buffer, own=own, at_once=at_once)
     return tell_record(record, folder, out, err, view)

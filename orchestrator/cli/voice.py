@@ -85,7 +85,7 @@ class Lines:
     def _lines(self, index: int, stream: int, data: bytes) -> Iterator[Piece]:
         if not data:
             return
-        text = data.decode("utf-8", "replace")
+        text = data.decode("utf-8", "surrogateescape")
         text = text if text.endswith("\n") else f"{text}\n"
         if self._tag:
             label = self._order.label(index)

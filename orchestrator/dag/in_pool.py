@@ -122,8 +122,10 @@ class PoolLane:
     def take_back(self) -> list[Attempt]:
         """Return those that wait in the pool's queue, or have not even come there."""
         waiting, self._batch = self._batch, []
-        for group in self._groups.values():
-            waiting += self._pool.withdraw(group)
+        groups = self._groups.values()
+        for group in groups:
+            group.drained = True
+        waiting += self._pool.withdraw(*groups)
         self._flying.difference_update(waiting)
         return [job.key for job in waiting]
 

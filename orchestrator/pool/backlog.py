@@ -16,6 +16,7 @@ from orchestrator.pool.job import Group, Job
 
 _CHUNK_BYTES = 1 << 20
 _CHUNK_TASKS = 4096  # as many tokens as fit a page of a pipe
+_DRAINED = Outcome(Ending.SKIPPED, reason="skipped because the run was stopped\n", return_code=1)
 _UNSTARTED = Outcome(Ending.CANCELLED, reason="cancelled before it started\n", return_code=130)
 
 
@@ -170,11 +171,15 @@ class Backlog:
         return not (job.alone or job.command or job.group.limits.memory)
 
     def give_back(self, jobs: list[Job]) -> None:
-        """Return jobs that a slot took and did not run to the head of the queue."""
+        """Return jobs that a slot took and did not run to the head of the queue; of a drained group they end here."""
         with self._lock:
             self._running.difference_update(jobs)
-            self._jobs.extendleft(reversed(jobs))
-            self._came.notify(len(jobs))
+            wanted = [job for job in jobs if not job.group.drained]
+            self._jobs.extendleft(reversed(wanted))
+            self._came.notify(len(wanted))
+        for job in jobs:
+            if job.group.drained:
+                self._tell([(job, _DRAINED)])
 
     def finish(self, ended: list[tuple[Job, Outcome]]) -> None:
         """Tell a group how jobs of one chunk ended, and count them."""
@@ -196,12 +201,13 @@ class Backlog:
             self._endings[outcome.ending.name] += 1  # the name: hashing an enum member costs four times as much
         ended[0][0].group.deliver_all(ended)
 
-    def withdraw(self, group: Group) -> list[Job]:
-        """Take a group's waiting jobs off the queue and return them: they will not run."""
+    def withdraw(self, groups: Iterable[Group]) -> list[Job]:
+        """Take the waiting jobs of some groups off the queue and return them: they will not run."""
+        theirs = {id(group) for group in groups}
         with self._lock:
-            taken = [job for job in self._jobs if job.group is group]
+            taken = [job for job in self._jobs if id(job.group) in theirs]
             if taken:
-                self._jobs = deque(job for job in self._jobs if job.group is not group)
+                self._jobs = deque(job for job in self._jobs if id(job.group) not in theirs)
                 self._went.notify_all()
         return taken
 

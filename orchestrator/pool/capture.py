@@ -59,7 +59,7 @@ class Capture:
         """Return what was written since the last call; of a flood the end, after a line that says how much was cut."""
         start, stop = max(self._told, self.begin), self.end()
         self._told = stop
-        cut = stop - start - self._limit // 2
+        cut = stop - start - self._limit
         if cut <= 0:
             return _pread(self.fd, start, stop - start)
         return b"\n[... %d bytes of output cut ...]\n%s" % (cut, _pread(self.fd, start + cut, stop - start - cut))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator import settings
 from orchestrator.limits import Limits
-from orchestrator.outcome import Ending, Outcome
+from orchestrator.outcome import KILLED_CODE, Ending, Outcome
 from orchestrator.pool import exits
 from orchestrator.pool.capture import unnamed_file
 from orchestrator.pool.child import Child, StartError, State
@@ -57,17 +57,29 @@ class Command(Child):
             self.bury(sweep=False)
             return Outcome(Ending.RAISED, reason=f"{job.name}: cannot be run: {error}\n", return_code=126)
         except OSError as error:
+            if self._process is not None:  # it runs, but we cannot watch it: never again, and not unwatched
+                return self._unwatched(job, error)
             self.bury(sweep=False)
             if error.errno in _SCARCE:
                 raise StartError(f"{type(error).__name__}: {error}") from error
             return _not_started(job, error, group.cwd)
-        except ValueError as error:  # a NUL in an argument
+        except (ValueError, TypeError) as error:  # a NUL in an argument; a variable that is no text
             self.bury(sweep=False)
             return Outcome(Ending.RAISED, reason=f"{job.name}: cannot be run: {error}\n", return_code=126)
         if group.wants_start:
             group.begun(job, self.pid)
         self._supervise(job, job.command.seconds, group.limits)
         return self._conclude(known)
+
+    def _unwatched(self, job: Job, error: OSError) -> Outcome:
+        """End a program that was started and cannot be watched, for want of a descriptor."""
+        assert self._process is not None
+        self.pid = self._process.pid
+        self._root = tree.Root(self.cookie, self.pid, tree.start_ticks(self.pid))
+        self.kill()
+        self.bury(sweep=False)
+        reason = f"{job.name}: stopped at once, because it could not be watched: {error}\n"
+        return Outcome(Ending.CRASHED, reason=reason, return_code=KILLED_CODE, pid=self.pid)
 
     def _start(self, line: CommandLine, cwd: str | None, extra: Mapping[str, str] | None) -> None:
         env = {
@@ -98,7 +110,7 @@ class Command(Child):
         seconds = limits.seconds
         while True:
             if allowed is not None:
-                seconds = allowed()
+                seconds = min((s for s in (limits.seconds, allowed()) if s is not None), default=None)
             deadline = float("inf") if seconds is None else self.started_at + self.stalled + seconds
             if job.cancelled:
                 self.condemn(Ending.CANCELLED, "cancelled while it ran", limits.grace)
@@ -197,6 +209,8 @@ def _opened(source: Input) -> Iterator[int]:
     try:
         descriptor = _file_with(source) if isinstance(source, bytes) else _file_at(source)
     except OSError as error:
+        if error.errno in _SCARCE:
+            raise
         what = "its standard input" if isinstance(source, bytes) else f"its standard input {os.fspath(source)!r}"
         raise _InputError(f"{what} cannot be opened: {error.strerror}") from error
     try:
@@ -246,7 +260,8 @@ def _not_started(job: Job, error: OSError, cwd: str | None) -> Outcome:
         why = "it is no program of this machine, and has no #! line"
     elif error.errno == errno.E2BIG:
         why = "its argument list is too long"
-    return Outcome(Ending.RAISED, reason=f"{job.name}: cannot be run: {why}\n", return_code=code)
+    what = "" if program in job.name else f"{program}: "
+    return Outcome(Ending.RAISED, reason=f"{job.name}: cannot be run: {what}{why}\n", return_code=code)
 
 
 def _shebang(path: str) -> str | None:

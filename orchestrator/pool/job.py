@@ -85,6 +85,8 @@ class CommandLine:
     stdout: int | None = None
     stderr: int | None = None
     seconds: Callable[[], float | None] | None = None
+    output_limit: int | None = None
+    """Bytes kept of each stream; None: as many as the pool has it."""
 
 
 class ProgramAction:
@@ -106,6 +108,8 @@ class Group:
     wants_output = False
     uniform = False
     """Whether the jobs are of one kind, so that many short ones may be claimed together."""
+    drained = False
+    """Whether what waits was withdrawn for good: then what comes back to the queue does not run either."""
     together = False
     """Whether the jobs wait for each other, as the stages of a pipe do: then none may wait for another's slot."""
     keeps_pickles = False

@@ -298,9 +298,9 @@ class Pool(Executor):
         for slot in tuple(self._crew.slots):
             slot.nudge()
 
-    def withdraw(self, group: Group) -> list[Job]:
-        """Take a group's waiting jobs back; those that run go on."""
-        return self._backlog.withdraw(group)
+    def withdraw(self, *groups: Group) -> list[Job]:
+        """Take the waiting jobs of groups back; those that run go on."""
+        return self._backlog.withdraw(groups)
 
     def snapshot(self) -> Snapshot:
         """Return what the pool is doing now."""

@@ -131,7 +131,8 @@ class ProcessSlot:
 
     def _run_command(self, job: Job) -> None:
         try:
-            command = Command(self._options.output_limit, self._nudge)
+            limit = job.command.output_limit if job.command else None
+            command = Command(limit or self._options.output_limit, self._nudge)
         except OSError as error:
             raise StartError(f"{type(error).__name__}: {error}") from error
         self.child = command

@@ -281,3 +281,10 @@ def test_the_help_page_of_a_command_needs_neither_its_config_nor_what_runs_thing
     done = shell.bash('"$PYTHON" -X importtime -m orchestrator batch --help')
     assert done.returncode == 0
     assert not {"rich", "loky", "psutil", "asyncio"} & set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
+
+
+def test_a_root_of_the_config_or_the_environment_that_is_not_there_is_told(shell: Shell) -> None:
+    shell.script("orchestrator.toml", '[discovery]\nroot = "nodir"\n')
+    done = shell.run("discover")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: orchestrator.toml: discovery.root: ")

@@ -93,7 +93,7 @@ def test_tag_puts_the_name_before_every_line_of_both_streams_and_the_report_on_s
     text = "import os, sys\nprint('one\\n\\ntwo', end='')\nos.write(2, b'why\\xff\\n')\n"
     done = shell.batch("--tag", shell.script("talks.py", text), shell.script("a b.py"), "-j1")
     assert done.stdout == "talks.py\tone\ntalks.py\t\ntalks.py\ttwo\na b.py\tfine\n"
-    assert done.stderr.startswith("talks.py\twhy\ufffd\n")
+    assert done.stderr.startswith("talks.py\twhy\udcff\n")
     assert "2 scripts: 2 ok" in done.stderr
 
 
@@ -289,3 +289,22 @@ def test_what_contradicts_itself_or_makes_no_sense_exits_with_2(shell: Shell, op
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (shell.folder / "touched").exists()
+
+
+def test_a_learnt_limit_and_one_of_its_own_both_hold(shell: Shell) -> None:
+    table = "# /// script\n# [tool.orchestrator]\n# timeout = 0.3\n# ///\n"
+    done = shell.batch("--json", "--timeout", "300%", shell.script("hangs.py", f"{table}import time\ntime.sleep(60)\n"))
+    assert json.loads(done.stdout)["counts"] == {"timed out": 1}
+
+
+def test_a_script_whose_retry_is_given_up_keeps_the_output_of_its_last_attempt(gate: Shell) -> None:
+    fails, waits = gate.script("fails.py", "print('OUTPUT')\nraise SystemExit(1)\n"), gate.script("waits.py", WAITS)
+    process = gate.start("-j1", "--retries", "3", "--results", "out", "--json", fails, waits)
+    eventually(gate.waiting, DEADLINE_SECONDS, "the second script runs, before the first is tried again")
+    process.send_signal(signal.SIGHUP)
+    read_until(process.stderr, "stopping")
+    gate.release()
+    failed, _ = json.loads(end_of(process).stdout)["scripts"]
+    assert (failed["stdout"], failed["return_code"]) == ("OUTPUT\n", 1)
+    assert failed["pid"] is not None
+    assert (gate.folder / "out/001-fails.py/stdout").read_text() == "OUTPUT\n"

@@ -339,3 +339,40 @@ def test_options_that_do_not_go_with_what_is_run_are_refused(shell: Shell, argum
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert not Path(shell.folder / "log").exists()
+
+
+def test_what_a_workflow_of_a_python_file_prints_does_not_get_into_the_document(shell: Shell) -> None:
+    shell.script("flows.py", "from orchestrator import step\nprint('loading')\np = step('p', lambda: print('hello'))\n")
+    done = shell.run("run", "p", "--json")
+    assert json.loads(done.stdout)["success"]
+    assert "loading" in done.stderr and "hello" in done.stderr
+
+
+def test_a_python_file_is_executed_once_also_when_a_step_goes_to_a_worker(shell: Shell) -> None:
+    flow = "from orchestrator import python_func, step\nopen('log', 'a').write('x')\ndef h(): return 1\n"
+    shell.script("flows.py", f"{flow}b = step('h', python_func(h))\n")
+    assert shell.run("run", "b").returncode == 0
+    assert (shell.folder / "log").read_text() == "x"
+
+
+def test_a_python_file_that_exits_or_does_not_compile_is_told(shell: Shell) -> None:
+    shell.script("flows.py", "import sys\nsys.exit(0)\n")
+    done = shell.run("run", "flows.py:x")
+    assert (done.returncode, done.stderr) == (2, "Error: flows.py, line 2: SystemExit: 0\n")
+    shell.script("flows.py", "x = step(\n")
+    done = shell.run("workflows")
+    assert done.stderr == "flows.py, line 1: '(' was never closed\n"
+    assert "'(' was never closed" in shell.run("run", "x").stderr
+
+
+def test_a_failed_workflow_whose_own_listener_raises_has_failed(shell: Shell) -> None:
+    text = "from orchestrator import Task, Workflow\ndef hear(event): raise ValueError\n"
+    shell.script("flows.py", f"{text}w = Workflow(on_event=hear, tasks=[Task('a', lambda: 1 / 0)])\n")
+    assert shell.run("run", "w").returncode == 1
+
+
+def test_what_a_script_leaves_running_is_stopped_and_named(shell: Shell) -> None:
+    shell.script("leaves.py", "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)\n")
+    done = shell.run("run", "leaves.py")
+    assert done.returncode == 0
+    assert "stopped what it left running" in done.stderr and "sleep" in done.stderr

@@ -154,3 +154,16 @@ def test_a_script_of_a_chain_that_hangs_ends_the_chain(tmp_path: Path) -> None:
     first, second = chain_scripts([hangs, str(pid)], hangs, timeout=1.5)
     assert (first.ending, first.output, second.ending) == (Ending.TIMED_OUT, "partial\n", Ending.SKIPPED)
     wait_gone(int(pid.read_text()), 5)
+
+
+def test_in_a_chain_a_script_that_is_tried_again_comes_before_the_next(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    scripts = []
+    for name, code in (("a", 1), ("b", 0)):
+        script = tmp_path / f"{name}.sh"
+        script.write_text(f"#!/bin/sh\necho {name} >> {log}\nexit {code}\n")
+        script.chmod(0o755)
+        scripts.append(str(script))
+    first, second = chain_scripts(*scripts, retries=1)
+    assert log.read_text().split() == ["a", "a"]
+    assert (first.attempts, second.ending) == (2, Ending.SKIPPED)

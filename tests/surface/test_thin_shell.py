@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Ending, shell
+from orchestrator import Ending, Task, Workflow, pipe, shell
 from tests.faults.test_scripts import NASTY
 from tests.surface.test_thin import HANGS
 from tests.waiting import eventually, lines_of, wait_gone
@@ -187,3 +188,30 @@ def test_a_background_child_that_a_command_leaves_is_reported_and_stopped(tmp_pa
 def test_what_is_only_in_memory_is_refused_with_the_cure() -> None:
     with pytest.raises(TypeError, match="give its contents, as text or bytes"):
         shell("cat", stdin=io.BytesIO(b"data"))()
+
+
+def test_variables_that_are_no_text_and_limits_that_make_no_sense_are_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="the variable 'A' must be text, not 1"):
+        shell("echo", env={"A": 1})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="the variable 'A' must be text"):
+        pipe(["echo"], env={"A": 1})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="output_limit must be at least 1 byte"):
+        shell("echo", output_limit=0)
+
+
+def test_the_output_limit_holds_in_a_workflow_too() -> None:
+    flow = Workflow(tasks=[Task("a", shell("seq 100000", output_limit=1000))])
+    assert len(flow.run()["a"].output) < 1200
+
+
+def test_a_program_that_was_started_and_cannot_be_watched_is_stopped_and_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce(*_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", scarce)
+    result = shell(f"echo x >> {tmp_path}/ran; sleep 60")()
+    assert (result.ending, result.return_code) == (Ending.CRASHED, 137)
+    assert "could not be watched" in result.error
+    assert len(lines_of(tmp_path / "ran")) <= 1

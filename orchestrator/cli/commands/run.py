@@ -9,6 +9,7 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.completion import complete_runnable
 from orchestrator.cli.options import CommandWithArguments
+from orchestrator.limits import GRACE_SECONDS
 
 _EPILOG = """
 \b
@@ -67,6 +68,8 @@ def run(
     for option in ("retries", "memory", "cwd", "env"):
         if given[option]:
             raise click.UsageError(f"--{option} is for scripts; the steps of a workflow say it themselves")
+    if given["grace"] != GRACE_SECONDS:
+        raise click.UsageError("--kill-after is for scripts")
     if arguments:
         raise click.UsageError(f"{name!r} is a workflow, which takes no arguments")
     return run_workflow(workflow, settings, jobs, given["timeout"], view, dry_run=dry_run)

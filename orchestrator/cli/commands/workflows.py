@@ -13,7 +13,7 @@ from orchestrator.cli.options import SectionedCommand, option_under
 from orchestrator.cli.streams import Outlet
 from orchestrator.cli.wording import unicode
 from orchestrator.config import read_config
-from orchestrator.named import named_workflows
+from orchestrator.named import mistake_in_files, named_workflows
 from orchestrator.settings import WORKFLOWS_FILE
 from orchestrator.wording import visible
 
@@ -28,7 +28,9 @@ working directory, which is read but not run. `orchestrator run NAME` runs one.
 @option_under("What to show and keep")("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def workflows(config: str | None, as_json: bool) -> int:
     """List the workflows of this project: name, where it stands, what it does."""
-    found = named_workflows(read_config(config)).values()
+    settings = read_config(config)
+    found = named_workflows(settings).values()
+    mistake = mistake_in_files(settings)
     out, err = Outlet(sys.stdout), Outlet(sys.stderr)
     if as_json:
         listed = [{"name": w.name, "origin": unicode(w.origin), "description": unicode(w.description)} for w in found]
@@ -40,8 +42,10 @@ def workflows(config: str | None, as_json: bool) -> int:
                 out.width(),
             )
         )
-    else:
+    elif mistake is None:
         err.write(
             f"there are no workflows: write one to [workflows.NAME] in orchestrator.toml, or to {WORKFLOWS_FILE}\n"
         )
+    if mistake is not None:
+        err.write(f"{mistake}\n")
     return out.exit_code()
