@@ -22,6 +22,9 @@ from orchestrator.retries import RetryPolicy
 from orchestrator.wording import visible
 
 Axes = Sequence[tuple[str, Sequence[str]]]
+_Values = tuple[str, ...]
+_Place = tuple[str, _Values]
+"""What a script is called, and the combination of values that it runs with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ def tasks_of(scripts: Iterable[Named], given: Given, config: Config, *, ignore_n
     Raises click.UsageError for a dependency that is not among the scripts, ConfigError for a mistake in a script.
     """
     needs: dict[str, Sequence[str]] = {}
-    places: dict[str, list[str]] = defaultdict(list)
+    places: dict[_Place, list[str]] = defaultdict(list)
+    values: dict[str, _Values] = {}
     tasks = []
     names = Names()
     known: dict[str, Mapping[str, Any]] = {}
@@ -71,11 +75,12 @@ def tasks_of(scripts: Iterable[Named], given: Given, config: Config, *, ignore_n
             task = _task(script, combination, terms, given, names)
             tasks.append(task)
             needs[task.name] = () if ignore_needs else terms["depends_on"]
+            values[task.name] = tuple(combination.values())
             for alias in _aliases(script.path):
-                places[alias].append(task.name)
+                places[alias, values[task.name]].append(task.name)
     for task in tasks:
         for need in needs[task.name]:
-            task.dependencies |= _named(need, task.name, places)
+            task.dependencies |= _named(need, task.name, values[task.name], places)
     return tasks
 
 
@@ -134,9 +139,9 @@ def _aliases(path: str) -> set[str]:
     return {path, os.path.abspath(path), base, os.path.splitext(base)[0]}
 
 
-def _named(need: str, name: str, places: Mapping[str, Sequence[str]]) -> set[str]:
-    """Return the tasks that a dependency means."""
-    found = places.get(need) or places.get(os.path.abspath(need))
+def _named(need: str, name: str, values: _Values, places: Mapping[_Place, Sequence[str]]) -> set[str]:
+    """Return the tasks that a dependency means: of a matrix those with the same combination."""
+    found = places.get((need, values)) or places.get((os.path.abspath(need), values))
     if not found:
         shown = visible(os.path.relpath(need) if os.path.isabs(need) else need)
         raise click.UsageError(

@@ -131,7 +131,7 @@ def test_scripts_run_after_those_that_they_depend_on_by_path_name_or_name_withou
 def test_a_dependency_that_runs_several_times_is_waited_for_each_time(shell: Shell) -> None:
     shell.files(a_py="", b_py=needing(depends_on=["a"]))
     found = dry(shell, "b.py", "a.py", "a.py", "--matrix", "n=1,2")
-    assert found["b.py n=1"]["depends_on"] == ["a.py n=1", "a.py n=1 (2)", "a.py n=2", "a.py n=2 (2)"]
+    assert found["b.py n=1"]["depends_on"] == ["a.py n=1", "a.py n=1 (2)"]  # each time, with the same values
 
 
 def test_what_depends_on_a_failed_script_is_skipped_and_says_so_and_the_rest_still_runs(shell: Shell) -> None:
@@ -218,3 +218,14 @@ def test_a_mistake_in_a_config_or_script_exits_with_2_and_names_file_and_key(
 def test_the_config_that_is_named_is_read_instead_of_the_nearest(shell: Shell) -> None:
     shell.files(orchestrator_toml="nonsense", other_toml="[defaults]\ntimeout = 7\n", a_py="")
     assert dry(shell, "a.py", "--config", "other.toml")["a.py"]["timeout_seconds"] == 7
+
+
+def test_of_a_matrix_a_script_waits_for_the_same_combination_only(shell: Shell) -> None:
+    shell.files(
+        prep_py="import os, sys\nsys.exit(os.environ['seed'] == '2')\n", train_py=needing(depends_on=["prep.py"])
+    )
+    done = shell.batch("prep.py", "train.py", "--matrix", "seed=1,2", "--json")
+    endings = {script["name"]: script["ending"] for script in json.loads(done.stdout)["scripts"]}
+    assert endings == {
+        "prep.py seed=1": "ok", "prep.py seed=2": "raised", "train.py seed=1": "ok", "train.py seed=2": "skipped",
+    }  # fmt: skip
