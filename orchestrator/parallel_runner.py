@@ -151,12 +151,14 @@ class ParallelRunner(_Runner):
             for index, result in self._iterate(run, pool):
                 if index != due:
                     early[index] = result
+                    run.held = len(early)
                     continue
                 yield result
                 due += 1
                 while due in early:
                     yield early.pop(due)
                     due += 1
+                run.held = len(early)
 
 
 class BatchRunner(_Runner):

@@ -84,6 +84,8 @@ class Run(Group):
         self._order = ""
         # Owned by the iterating thread.
         self._source = enumerate(tasks)
+        self.held = 0
+        """How many results the caller holds back, because one before them is not there yet: they count as out."""
         self._seen = 0
         self._exhausted = False
         self._flying: dict[int, Job] = {}
@@ -168,8 +170,8 @@ class Run(Group):
             window = min(window, max(4, 4 * pace.chunk) * workers)
             window = max(min(window, _WINDOW_BYTES // (pace.result_bytes + 1)), 2 * workers)
         size = _FIRST_SLICE
-        while not self._exhausted and len(self._flying) <= window // 2 and self._bytes <= _WINDOW_BYTES:
-            room = min(size, window - len(self._flying))
+        while not self._exhausted and len(self._flying) + self.held <= window // 2 and self._bytes <= _WINDOW_BYTES:
+            room = min(size, window - len(self._flying) - self.held)
             batch = []
             before = self._seen
             for index, task in itertools.islice(self._source, room):

@@ -98,7 +98,7 @@ def test_map_is_lazy_ordered_and_sends_the_function_once() -> None:
     results = ParallelRunner(2).map(lambda number: number * 2, numbers())
     assert read == 0
     assert [result.value for result in itertools.islice(results, 300)] == [2 * number for number in range(300)]
-    assert read < 50_000  # as far as one worker gets while the other one starts; the input has no end
+    assert read < 20_000
     results.close()  # type: ignore[attr-defined]
 
 
@@ -434,3 +434,24 @@ def test_a_coroutine_function_gets_an_event_loop_of_its_own_in_the_worker() -> N
     fine, late, made = run_parallel([work, hang, lambda: work()], timeout=2)
     assert (fine.success, late.ending, made.success) == (True, Ending.TIMED_OUT, True)
     assert os.getpid() not in (fine.value, made.value)
+
+
+def test_map_reads_no_further_while_the_first_result_is_missing(tmp_path: Path) -> None:
+    """M8: what is early is held back, and counts as read ahead."""
+    read = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal read
+        for number in itertools.count():
+            read = number
+            yield number
+
+    def act(number: int) -> int:
+        if number == 0:
+            time.sleep(3)
+        return number
+
+    results = ParallelRunner(2).map(act, numbers())
+    assert next(results).value == 0
+    assert read < 20_000
+    assert [result.value for result in itertools.islice(results, 20_000)] == list(range(1, 20_001))

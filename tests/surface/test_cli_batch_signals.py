@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -153,3 +155,24 @@ def test_ctrl_c_on_a_terminal_shows_the_notice_in_the_picture(gate: Shell, termi
     done = end_of(process)
     assert done.returncode == 130
     assert "1 script: 1 ok in " in done.stdout
+
+
+@pytest.mark.parametrize("words", [["batch", "-v", "big.py", "big.py"], ["run", "big.py"], ["pipe", "cat /dev/zero"]])
+def test_a_command_whose_output_nobody_reads_still_ends_by_signals_and_leaves_nothing(
+    gate: Shell, words: list[str]
+) -> None:
+    text = "import os\nopen(f'started-{os.getpid()}', 'w').close()\nprint('x' * 2_000_000)\n"
+    gate.script("big.py", text)
+    process = gate.command(*words)
+    assert process.stdout is not None
+    process.stdout.read(1)  # it writes; nothing more is read of it
+
+    def has_ended() -> bool:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        return process.returncode is not None
+
+    eventually(has_ended, DEADLINE_SECONDS, "the command ends")
+    assert process.returncode in (143, -signal.SIGTERM)
+    eventually(lambda: not any(map(is_alive, gate.waiting())), DEADLINE_SECONDS, "its scripts have ended")

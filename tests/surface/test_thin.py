@@ -167,3 +167,34 @@ def test_in_a_chain_a_script_that_is_tried_again_comes_before_the_next(tmp_path:
     first, second = chain_scripts(*scripts, retries=1)
     assert log.read_text().split() == ["a", "a"]
     assert (first.attempts, second.ending) == (2, Ending.SKIPPED)
+
+
+def test_cancelled_twice_it_still_does_not_block_the_event_loop(tmp_path: Path) -> None:
+    script = write(
+        tmp_path / "stubborn.sh", f"#!/bin/sh\ntrap '' TERM\necho $$ >> {tmp_path}/pid\nsleep 600\nsleep 600\n"
+    )
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        loop = asyncio.get_running_loop()
+        while True:
+            start = loop.time()
+            await asyncio.sleep(0.01)
+            longest = max(longest, loop.time() - start)
+
+    async def main() -> None:
+        beating = asyncio.create_task(beat())
+        running = asyncio.create_task(run_async(script, grace=3))
+        while not lines_of(tmp_path / "pid"):
+            await asyncio.sleep(0.01)
+        for _ in range(2):
+            running.cancel()
+            await asyncio.sleep(0.1)
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        beating.cancel()
+
+    asyncio.run(main())
+    assert longest < 2
+    wait_gone(int(lines_of(tmp_path / "pid")[0]), 5)
