@@ -10,7 +10,7 @@ import contextlib
 import heapq
 import itertools
 import logging
-import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +35,8 @@ _WINDOW_BYTES = 64 << 20
 _FIRST_SLICE = 128  # small, so that the workers have something to do while the rest is pickled
 _SLICE = 1024
 _BATCH_SECONDS = 0.02
+_LOOK_SECONDS = 0.5
+"""How often a wait looks up: a signal that another thread has taken does not wake the main thread (`pool.deaf`)."""
 _STOP_SECONDS = 30.0
 
 Pack = Callable[["Run", int, Any], "Job | ExecutionResult"]
@@ -53,6 +55,26 @@ class Options:
     on_event: Listener | None = None
     env: Mapping[str, str] | None = None
     cwd: str | None = None
+
+
+class _Bell:
+    """What wakes one waiting thread; a ring before the wait is kept, several count as one.
+
+    May be rung in a signal handler. Waiting raises nothing of its own, so that a KeyboardInterrupt has no context.
+    """
+
+    __slots__ = ("_silent",)
+
+    def __init__(self) -> None:
+        self._silent = threading.Lock()
+        self._silent.acquire()
+
+    def ring(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was rung already
+            self._silent.release()
+
+    def wait(self, seconds: float) -> None:
+        self._silent.acquire(timeout=seconds)
 
 
 class Run(Group):
@@ -75,10 +97,10 @@ class Run(Group):
         self._pack = pack
         self._options = options
         self._total = total
-        # Written by slots, read by the iterating thread; deque and SimpleQueue need no lock of ours, and
-        # their appends are safe in a signal handler.
+        # Written by slots, read by the iterating thread; neither needs a lock of ours, and both may be
+        # written in a signal handler.
         self._inbox: deque[tuple[Job, Outcome | int]] = deque()
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._bell = _Bell()
         self._held: deque[Job] = deque()
         self._ring_at = 1
         self._order = ""
@@ -100,12 +122,12 @@ class Run(Group):
 
     def begun(self, job: Job, pid: int) -> None:
         self._inbox.append((job, pid))
-        self._bell.put(None)
+        self._bell.ring()
 
     def deliver(self, job: Job, outcome: Outcome) -> None:
         self._inbox.append((job, outcome))
         if len(self._inbox) >= self._ring_at:
-            self._bell.put(None)
+            self._bell.ring()
 
     def deliver_all(self, ended: list[tuple[Job, Outcome]]) -> None:
         self._inbox.extend(ended)
@@ -116,19 +138,19 @@ class Run(Group):
             # Nothing more may start before the iterating thread has judged this.
             self._held.extend(self._pool.withdraw(self))
         if failed or len(self._inbox) >= self._ring_at:
-            self._bell.put(None)
+            self._bell.ring()
 
     # Called by anyone, signal handlers included
 
     def drain(self) -> None:
         """Hand out no more: what has not started ends SKIPPED, what runs goes on."""
         self._order = self._order or "drain"
-        self._bell.put(None)
+        self._bell.ring()
 
     def cancel(self) -> None:
         """Stop: what has not started ends SKIPPED, what runs CANCELLED."""
         self._order = "cancel"
-        self._bell.put(None)
+        self._bell.ring()
 
     # The iterating thread
 
@@ -215,7 +237,7 @@ class Run(Group):
 
     def _wait(self) -> None:
         """Sleep until outcomes have come, a retry is due, or an order was given: whichever rings."""
-        timeout: float | None = None
+        timeout = _LOOK_SECONDS
         self._ring_at = 1
         if self._total is not None and not self.wants_start:
             # Nobody wants single results: wake to hand out more, or when all is done.
@@ -225,13 +247,9 @@ class Run(Group):
             self._ring_at = max(1, min(len(self._flying) // 2, self.pace.chunk // 4))
             timeout = _BATCH_SECONDS
         if self._again:
-            due = max(0.0, self._again[0][0] - time.monotonic())
-            timeout = due if timeout is None else min(timeout, due)
+            timeout = min(timeout, max(0.0, self._again[0][0] - time.monotonic()))
         if len(self._inbox) < self._ring_at:
-            with contextlib.suppress(queue.Empty):
-                self._bell.get(timeout=timeout)
-                while True:
-                    self._bell.get_nowait()
+            self._bell.wait(timeout)
         while self._again and self._again[0][0] <= time.monotonic():
             self._dispatch([heapq.heappop(self._again)[2]])
 
@@ -321,8 +339,7 @@ class Run(Group):
                 if not isinstance(news, int):
                     self._flying.pop(job.key, None)
             if self._flying:
-                with contextlib.suppress(queue.Empty):
-                    self._bell.get(timeout=max(0.0, until - time.monotonic()))
+                self._bell.wait(max(0.0, until - time.monotonic()))
 
     def _say(self, event: Event) -> None:
         listener = self._options.on_event

@@ -77,7 +77,7 @@ _CATCHES_EVERYTHING = {
     "orchestrator.pool.job": {"deliver_all"},  # callbacks of the user
     "orchestrator.pool.payload": {"_dump", "__exit__", "_culprit", "_say"},  # pickling what is the user's
     "orchestrator.pool.pool": {"deliver"},  # raised by unwrap, for a future to raise
-    "orchestrator.pool.slots": {"_live"},  # around a slot's loop
+    "orchestrator.pool.slots": {"live"},  # around a slot's loop
     "orchestrator.runs": {"_iterate", "_dispatch"},  # stops the run, raises again
     "orchestrator.dag.calls": {"call", "call_coroutine", "_watched"},  # around the user's function
     "orchestrator.dag.threads": {"_live"},  # passes it on to the future

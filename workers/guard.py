@@ -19,6 +19,8 @@ from workers.interrupt import SIGNAL, Interrupt
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _KEPT_IGNORED = {signal.SIGPIPE, signal.SIGXFSZ}  # CPython ignores these in every interpreter
 
+_FROM_THE_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
+
 _RLIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 _HANDLED = (SIGNAL, signal.SIGINT)
 """Signals a worker handles itself: that a task has put another handler in place does not show in the masks."""
@@ -39,6 +41,9 @@ def enter_session(interrupt: Interrupt, traces: int) -> None:
     for number in signal.valid_signals():
         if signal.getsignal(number) == signal.SIG_IGN and number not in _KEPT_IGNORED:
             signal.signal(number, signal.SIG_DFL)
+    for number in _FROM_THE_TERMINAL:  # ignored for a moment: what has come so far was for the driver (POSIX 2.4.3)
+        old = signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, old)
     signal.signal(SIGNAL, interrupt)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

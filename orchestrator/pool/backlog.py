@@ -5,6 +5,7 @@ Jobs go in at the tail, and at the head when a slot could not run them. `take` h
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter, deque
@@ -16,6 +17,7 @@ from orchestrator.pool.job import Group, Job
 
 _CHUNK_BYTES = 1 << 20
 _CHUNK_TASKS = 4096  # as many tokens as fit a page of a pipe
+_STARTING_AT_MOST = max(2, os.cpu_count() or 1)
 _DRAINED = Outcome(Ending.SKIPPED, reason="skipped because the run was stopped\n", return_code=1)
 _UNSTARTED = Outcome(Ending.CANCELLED, reason="cancelled before it started\n", return_code=130)
 
@@ -83,12 +85,17 @@ class Backlog:
 
     # Slots
 
-    def enter(self, starting_at_most: int) -> bool:
-        """Count one more slot in, if there are jobs no idle slot will take and room for another slot."""
+    def vacant(self) -> bool:
+        """Whether there are jobs that no idle slot will take, and room for another slot."""
         with self._lock:
-            if self._live >= self._slots or self._starting >= starting_at_most or self._broken:
+            if self._live >= self._slots or self._starting >= _STARTING_AT_MOST or self._broken:
                 return False
-            if len(self._jobs) <= self._idle + self._starting:
+            return len(self._jobs) > self._idle + self._starting
+
+    def enter(self) -> bool:
+        """Count one more slot in, if there is a vacancy for it."""
+        with self._lock:
+            if not self.vacant():
                 return False
             self._live += 1
             self._starting += 1
@@ -242,9 +249,9 @@ class Backlog:
                 job.cancelled = True
 
     def wait_done(self, seconds: float | None = None) -> bool:
-        """Wait until every slot has gone; tell whether they have."""
+        """Wait until no jobs wait and every slot has gone; tell whether they have."""
         with self._lock:
-            return self._went.wait_for(lambda: self._live == 0, seconds)
+            return self._went.wait_for(lambda: self._live == 0 and not self._jobs, seconds)
 
     @property
     def queued(self) -> int:

@@ -42,7 +42,7 @@ class State(Enum):
 _SAMPLES_KEPT = 600
 """Beyond this, every other sample of a long task is dropped."""
 _STALL_SECONDS = 1.0
-"""Waking up this much too late means that we were stopped, not that the machine is busy."""
+"""Looking at the clock this much too late means that we were stopped, not that the machine is busy."""
 
 _MOVES = {
     State.STARTING: {State.READY, State.BUSY, State.DEAD},
@@ -94,7 +94,7 @@ class Child:
         self.task = ""
         self.nudged = False
         """Whether some job of this child may have been cancelled."""
-        self.started_at = 0.0
+        self.started_at = self._looked_at = 0.0
         self.stalled = 0.0
         self.cpu_before = 0.0
         self._nudge = nudge
@@ -178,7 +178,7 @@ class Child:
     def begin_task(self, name: str) -> None:
         """Start a task's clock and its sampling."""
         self.task = name
-        self.started_at = time.monotonic()
+        self.started_at = self._looked_at = time.monotonic()
         self.stalled = 0.0
         self._look_seconds = FIRST_SECONDS
         self._tick_at = self._look_at = self.started_at + FIRST_SECONDS
@@ -190,6 +190,19 @@ class Child:
         """Return for how long the present task has run."""
         return max(0.0, time.monotonic() - self.started_at - self.stalled)
 
+    def now(self, expected: float = 0.0) -> float:
+        """Return time.monotonic(). If we were stopped (Ctrl-Z) since the last look, the task's clock was, too.
+
+        `expected` is when we wanted to look again, and are late from; inf after calling what may take its time.
+        A deadline is compared with the time returned here, never with a newer one.
+        """
+        now = time.monotonic()
+        late = now - max(expected, self._looked_at)
+        if late > _STALL_SECONDS:
+            self.stalled += late
+        self._looked_at = now
+        return now
+
     def pause(self, until: float, memory_limit: int | None) -> bool:
         """Wait until something happens or is due, and do what is due; tell whether the process has ended.
 
@@ -197,14 +210,11 @@ class Child:
         output, the end of the grace period. The look is never more than a tick away, so a wake-up that
         is missed costs a tick.
         """
-        before = time.monotonic()
         wake = min(until, self._tick_at)
         if self._kill_at is not None and not self._killed:
             wake = min(wake, self._kill_at)
-        ready = self._poll.poll(max(0.0, wake - before) * 1000 + 0.5)
-        now = time.monotonic()
-        if now - max(wake, before) > _STALL_SECONDS:
-            self.stalled += now - max(wake, before)  # we were stopped (Ctrl-Z): the tasks' clocks paused
+        ready = self._poll.poll(max(0.0, wake - time.monotonic()) * 1000 + 0.5)
+        now = self.now(wake)
         gone = False
         for descriptor, _event in ready:
             if descriptor == self._pidfd:
@@ -217,6 +227,7 @@ class Child:
                 self.kill()
             if now >= self._tick_at:
                 self._tick(now, memory_limit)
+                self.now()
         return gone
 
     def _tick(self, now: float, memory_limit: int | None) -> None:

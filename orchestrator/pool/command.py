@@ -12,7 +12,6 @@ import errno
 import os
 import resource
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator import settings
@@ -21,6 +20,7 @@ from orchestrator.outcome import KILLED_CODE, Ending, Outcome
 from orchestrator.pool import exits
 from orchestrator.pool.capture import unnamed_file
 from orchestrator.pool.child import Child, StartError, State
+from orchestrator.pool.deaf import hearing
 from orchestrator.pool.endings import how_it_ended, stopped_outcome
 from orchestrator.pool.job import CommandLine, Input, Job
 from orchestrator.pool.lifeline import lifeline
@@ -90,7 +90,7 @@ class Command(Child):
         env |= {COOKIE: self.cookie, settings.DEPTH: str(settings.depth() + 1)}
         exits.arm()
         lifeline.announce(self.cookie)
-        with _opened(line.stdin) as stdin:
+        with _opened(line.stdin) as stdin, hearing():
             self._process = subprocess.Popen(
                 list(line.argv),
                 stdin=stdin,
@@ -109,12 +109,13 @@ class Command(Child):
         self._tick_at = self.started_at + _EARLY_SECONDS
         seconds = limits.seconds
         while True:
+            now = self.now()
             if allowed is not None:
                 seconds = min((s for s in (limits.seconds, allowed()) if s is not None), default=None)
             deadline = float("inf") if seconds is None else self.started_at + self.stalled + seconds
             if job.cancelled:
                 self.condemn(Ending.CANCELLED, "cancelled while it ran", limits.grace)
-            elif time.monotonic() >= deadline:
+            elif now >= deadline:
                 self.condemn(Ending.TIMED_OUT, f"its time limit passed ({seconds:g} s)", limits.grace)
             if self.pause(deadline if self.verdict is None else float("inf"), limits.memory):
                 return

@@ -16,7 +16,6 @@ The slots hold the backlog, never the pool: a pool nobody refers to is collected
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import threading
 import time
@@ -34,6 +33,7 @@ from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool import exits, payload
 from orchestrator.pool.backlog import Backlog
 from orchestrator.pool.capture import OUTPUT_LIMIT
+from orchestrator.pool.deaf import deafen
 from orchestrator.pool.job import Group, Job
 from orchestrator.pool.slots import ProcessSlot, SlotOptions, here
 from orchestrator.results import ExecutionResult, result_of_outcome
@@ -333,6 +333,7 @@ class Pool(Executor):
         if kill:
             self._crew.cancel_all()
         if wait and here.backlog is not self._backlog:
+            self._crew.recruit()  # Ctrl-C may have come between queueing work and starting somebody for it
             self._backlog.wait_done()
             self._crew.join()
         exits.discharge(self)
@@ -355,26 +356,41 @@ class _Crew:
     def __init__(self, backlog: Backlog, options: SlotOptions) -> None:
         self._backlog = backlog
         self._options = options
-        self._lock = threading.Lock()  # guards the starting of slots
         self.slots: list[ProcessSlot] = []
 
     def recruit(self) -> None:
-        """Start slots while jobs wait for one. At most as many start at a time as there are CPUs."""
-        at_most = max(2, os.cpu_count() or 1)
-        while self._backlog.enter(at_most):
+        """Start a slot if jobs wait for one.
+
+        Called in the main thread too, where KeyboardInterrupt may be raised between any two steps. So nothing
+        is counted here: the new thread does that, in which nothing is raised.
+        """
+        if self._backlog.vacant():
             try:
-                slot = ProcessSlot(len(self.slots), self._backlog, self._options, self.recruit)
-                with self._lock:
-                    self.slots.append(slot)
-                slot.thread.start()
-            except (OSError, RuntimeError) as error:  # no more descriptors or threads to be had
-                self._backlog.settled()
-                self._backlog.leave(ConcurrencyError(f"no worker can be started: {error}"))
-                return
+                threading.Thread(target=self._serve, name="orchestrator-slot", daemon=True).start()
+            except RuntimeError as error:  # no more threads to be had
+                if self._backlog.enter():
+                    self._give_up(error)
+
+    def _serve(self) -> None:
+        """Be a slot, if one is still wanted; and see to the next one."""
+        deafen()
+        if not self._backlog.enter():
+            return
+        try:
+            slot = ProcessSlot(self._backlog, self._options, self.recruit)
+        except OSError as error:  # no more descriptors to be had
+            self._give_up(error)
+            return
+        self.slots.append(slot)
+        self.recruit()
+        slot.live()
+
+    def _give_up(self, error: Exception) -> None:
+        self._backlog.settled()
+        self._backlog.leave(ConcurrencyError(f"no worker can be started: {error}"))
 
     def disown(self) -> None:
         """Close our copies of the children's descriptors, in a forked copy of the driver."""
-        self._lock = threading.Lock()
         for slot in self.slots:
             if slot.child is not None:
                 slot.child.disown()
@@ -383,8 +399,7 @@ class _Crew:
     def join(self) -> None:
         """Wait for the threads of slots that have left."""
         for slot in tuple(self.slots):
-            if slot.thread.ident is not None:
-                slot.thread.join()
+            slot.thread.join()
 
     def cancel_all(self) -> None:
         """Stop everything that runs."""

@@ -1,6 +1,6 @@
 """A slot: one thread that takes chunks, and one child at a time to run them in.
 
-The thread's life is one straight function, `_live`. Nothing else starts, feeds, kills or reaps a child.
+The thread's life is one straight function, `live`. Nothing else starts, feeds, kills or reaps a child.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class SlotOptions:
 
 
 class ProcessSlot:
-    """One thread of a pool. `recruit` is called when its first worker is up: then another may start."""
+    """The present thread as one of a pool's. `recruit` is called when its first worker is up: another may start."""
 
-    def __init__(self, number: int, backlog: Backlog, options: SlotOptions, recruit: Callable[[], None]) -> None:
+    def __init__(self, backlog: Backlog, options: SlotOptions, recruit: Callable[[], None]) -> None:
         self._backlog = backlog
         self._options = options
         self._recruit: Callable[[], None] | None = recruit
@@ -65,14 +65,15 @@ class ProcessSlot:
         self.recycled = 0
         self.child: Child | None = None
         """What runs now, for snapshots and `nudge`; written by the slot's thread only."""
-        self.thread = threading.Thread(target=self._live, name=f"orchestrator-slot-{number}", daemon=True)
+        self.thread = threading.current_thread()
 
     def nudge(self) -> None:
         """Make the slot look at its jobs again, because one was cancelled."""
         with contextlib.suppress(OSError):  # the slot has just ended
             os.eventfd_write(self._nudge, 1)
 
-    def _live(self) -> None:
+    def live(self) -> None:
+        """Run chunks until there will be no more."""
         here.backlog = self._backlog
         why: ConcurrencyError | None = None
         while why is None and (jobs := self._next()) is not None:

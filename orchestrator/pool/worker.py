@@ -24,6 +24,7 @@ from orchestrator import settings
 from orchestrator.outcome import Ending, Outcome, Sample
 from orchestrator.pool import exits
 from orchestrator.pool.child import Child, StartError, State
+from orchestrator.pool.deaf import deafen
 from orchestrator.pool.endings import failed, how_it_ended, load_value, stopped_outcome
 from orchestrator.pool.job import Group, Job
 from orchestrator.pool.lifeline import lifeline
@@ -116,6 +117,7 @@ class Worker(Child):
 
     def _spawn(self) -> None:
         # Imported late: 100 ms that a program which only runs scripts never needs.
+        from multiprocessing import resource_tracker
         from multiprocessing.connection import Connection
 
         from loky.backend.context import get_context
@@ -133,12 +135,11 @@ class Worker(Child):
             theirs += [Connection(os.dup(self.stdout.fd)), Connection(os.dup(self.stderr.fd))]
             process = context.Process(target=serve, args=tuple(theirs), name="orchestrator-worker", env=self._env())
             with _starting:
-                # Until it has left our session, the terminal's Ctrl-C would reach it: it starts deaf.
-                old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP})
-                try:
-                    process.start()
-                finally:
-                    signal.pthread_sigmask(signal.SIG_SETMASK, old)
+                # Until it has left our session, the terminal's Ctrl-C would reach it: it starts deaf, as we are.
+                # multiprocessing's tracker gives us our hearing back when it starts.
+                resource_tracker.ensure_running()
+                deafen()
+                process.start()
             self._process = process
             self.adopt(process.pid)
         finally:
@@ -199,12 +200,13 @@ class Worker(Child):
             if gone or self.leaving:
                 yield from self._autopsy(give_back)
                 return
+            now = self.now(inf)  # results have been delivered, to callbacks too
             deadline = self._deadline(limits.seconds)
-            overdue = self.verdict is None and time.monotonic() >= deadline
+            overdue = self.verdict is None and now >= deadline
             cancelled = self.nudged and self.verdict is None and any(job.cancelled for job in self._waiting)
             alone = len(self._waiting) <= 1
             crowded_until = inf if alone else self.started_at + _TAKE_BACK_SECONDS
-            if not alone and not self._rebuilding and (overdue or cancelled or time.monotonic() >= crowded_until):
+            if not alone and not self._rebuilding and (overdue or cancelled or now >= crowded_until):
                 # Whatever happens to the running task now must not reach the next: it may be done already.
                 self._take_back(give_back)
                 continue

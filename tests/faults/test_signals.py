@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import ParallelRunner, Pool, run_parallel
+from orchestrator import Ending, Limits, ParallelRunner, Pool, run_parallel, shell
 from orchestrator.pool import payload
 from orchestrator.pool.job import Group, Job
 from orchestrator.pool.worker import _starting as starting
@@ -208,6 +209,78 @@ def test_the_terminals_ctrl_c_while_workers_start_leaves_nothing(tmp_path: Path,
         assert driver.ended(CTRL_C_SECONDS) == -number, driver
         assert driver.error.count("Traceback") <= 1, driver
         driver.leaves_nothing()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_ctrl_c_while_a_worker_is_asked_for_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch, begun: bool) -> None:
+    """S5. KeyboardInterrupt may come at any step of the main thread: here before or after the slot's thread is."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if begun:
+            start(thread)
+        raise KeyboardInterrupt
+
+    pool = Pool(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(crimes.echo, 1)
+    assert pool.submit(crimes.echo, 2).result() == 2
+    pool.shutdown()
+    assert pool.snapshot().endings == {Ending.OK: 2}
+
+
+def test_work_that_was_queued_when_ctrl_c_came_is_done_at_the_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S5"""
+    pool = Pool(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(crimes.echo, 1)
+    pool.shutdown()
+    assert pool.snapshot().endings == {Ending.OK: 1}
+
+
+def _interrupt(_thread: threading.Thread) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_that_the_kernel_gives_to_another_thread_ends_the_run(tmp_path: Path) -> None:
+    """S5. Python's handler runs in the main thread, but the kernel wakes whichever thread it likes."""
+    script = """
+    def poke():
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    def watch():
+        while not os.path.exists(path("busy")):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        poke()
+    threading.Thread(target=watch, daemon=True).start()
+    run_parallel([partial(crimes.sleep_announced, path("busy"))], 1)
+    """
+    with driving(tmp_path, script) as driver:
+        driver.announced("busy")
+        with Stopwatch() as watch:
+            dies_of_ctrl_c(driver)
+        assert watch.seconds < CTRL_C_SECONDS
+        driver.leaves_nothing()
+
+
+def test_threads_of_the_pool_take_no_signal_from_the_main_thread() -> None:
+    """S5. And what they start takes them all."""
+    with Pool(2) as pool:
+        wait([pool.submit(time.sleep, 0.2) for _ in range(2)])
+        masks = [_blocked(t.native_id) for t in threading.enumerate() if t.name == "orchestrator-slot"]
+    assert len(masks) >= 2
+    assert all({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD} <= mask for mask in masks)
+    assert int(shell(["grep", "SigBlk", "/proc/self/status"])().output.split()[1], 16) == 0
+
+
+def _blocked(thread: int | None) -> set[int]:
+    status = Path(f"/proc/self/task/{thread}/status").read_text()
+    mask = int(status.partition("SigBlk:")[2].split()[0], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
 def test_the_parents_signal_mask_and_handlers_stay_as_they_are() -> None:
@@ -541,7 +614,9 @@ def test_time_in_which_the_driver_is_stopped_is_not_counted(tmp_path: Path) -> N
     script = """
     tasks = [partial(crimes.announce_and_wait_for, path("busy"), path("go"))]
     tasks += [partial(crimes.announce_and_wait_for, path("other"), path("go"))]
-    results = run_parallel(tasks, 2, timeout=3.0)
+    runner = ParallelRunner(2, timeout=3.0)
+    runner.run([partial(time.sleep, 0.2)] * 2)  # both workers are up: neither task has waited for the other's
+    results = runner.run(tasks)
     say("endings", *(result.ending.name for result in results))
     """
     with driving(tmp_path, script) as driver:
@@ -574,6 +649,22 @@ def test_after_a_stop_a_task_that_hangs_still_times_out(tmp_path: Path) -> None:
         assert driver.says("ending", 1.6 + 1 + NOISE_SECONDS) == "TIMED_OUT"
         assert driver.ended() == 0
         driver.leaves_nothing()
+
+
+def test_a_stop_between_two_waits_of_the_driver_is_not_counted_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S12. The thread that watches is held up as SIGSTOP would, while it looks at the memory."""
+    stops = [2.5]
+
+    def look(pid: int) -> None:
+        time.sleep(stops.pop() if stops else 0)
+
+    with Pool(1) as pool:
+        pool.submit(int).result()
+        monkeypatch.setattr("orchestrator.pool.child.guard.look", look)
+        future = pool.submit_limited(Limits(seconds=1.2), time.sleep, 2.9)
+        wait([future])
+    assert not stops
+    assert future.exception() is None
 
 
 @pytest.mark.parametrize("crime", [crimes.leave_a_thread, crimes.leave_an_exit_hook])
