@@ -100,10 +100,14 @@ def stop(roots: list[Root], known: Collection[int] = ()) -> list[str]:
 
     stopped: dict[int, str] = {}
     for _ in range(_ROUNDS):
-        alive = [process for root in roots for process in members(root, known)]
+        exits = select.poll()
+        try:
+            alive = [process for root in roots for process in members(root, known)]
+        except OSError:  # short of descriptors: others give some back soon
+            exits.poll(_ROUND_SECONDS * 1000)
+            continue
         if not alive:
             break
-        exits = select.poll()
         descriptors = []
         for process in alive:
             try:

@@ -38,7 +38,7 @@ class MemoryGuard:
         self._taken = 0.0
 
     def look(self, pid: int) -> Usage | None:
-        """Return what the tree under `pid` uses, or None when it has gone."""
+        """Return what the tree under `pid` uses; None when it has gone, or no descriptor is left to look with."""
         members = self._members(pid)
         rss, cpu, count = 0, 0.0, 0
         for process in members:
@@ -75,12 +75,12 @@ class MemoryGuard:
 
         with self._lock:
             now = time.monotonic()
-            if now - self._taken > _FRESH_SECONDS or pid not in self._children:
-                self._children = _table()
-                self._taken = now
             try:
+                if now - self._taken > _FRESH_SECONDS or pid not in self._children:
+                    self._children = _table()
+                    self._taken = now
                 found = [psutil.Process(pid)]
-            except psutil.Error:
+            except (psutil.Error, OSError):
                 return []
             for process in found:  # grows while it is read: a walk, breadth first
                 found.extend(self._children.get(process.pid, ()))

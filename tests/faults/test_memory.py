@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import resource
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import pytest
 
-from orchestrator import BatchRunner, Ending, ParallelRunner, Pool, run_parallel
+from orchestrator import BatchRunner, Ending, Limits, OrchestratorTimeoutError, ParallelRunner, Pool, run_parallel
 from tests import crimes
 from tests.faults.driver import driving
 from tests.faults.street import NOISE_SECONDS, Street
@@ -138,6 +140,36 @@ def test_with_descriptors_for_few_workers_there_are_few_and_a_warning(tmp_path: 
         assert "one worker fewer" in driver.error
         assert "Traceback" not in driver.error
         driver.leaves_nothing()
+
+
+def test_short_of_descriptors_for_a_look_at_the_memory_a_task_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M5"""
+
+    def none_left() -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("psutil.process_iter", none_left)
+    with Pool(1) as pool:
+        assert pool.submit_limited(Limits(memory="2G"), time.sleep, 0.3).result() is None
+        assert pool.snapshot().endings == {Ending.OK: 1}
+
+
+def test_short_of_descriptors_for_a_kill_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M5"""
+    pids, calls = psutil.pids, list[int]()
+
+    def scarce() -> list[int]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return pids()
+
+    with Pool(1) as pool:
+        future = pool.submit_limited(Limits(seconds=0.3, grace=0), crimes.sleep_for_ever)
+        monkeypatch.setattr("psutil.pids", scarce)
+        with pytest.raises(OrchestratorTimeoutError):
+            future.result()
+    assert len(calls) > 1
 
 
 @pytest.mark.parametrize("free", [0, 1, 3, 6, 9, 12])
