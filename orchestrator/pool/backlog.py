@@ -41,7 +41,8 @@ class Backlog:
         self._idle = 0
         self._running: set[Job] = set()
         self._live = 0
-        self._starting = 0
+        self._coming = 0  # slots that will take a first chunk; of the live ones
+        self._starting = 0  # slots whose first worker is not ready yet
         self._closed = False
         self._broken: ConcurrencyError | None = None
         self._endings: Counter[str] = Counter()
@@ -90,7 +91,7 @@ class Backlog:
         with self._lock:
             if self._live >= self._slots or self._starting >= _STARTING_AT_MOST or self._broken:
                 return False
-            return len(self._jobs) > self._idle + self._starting
+            return len(self._jobs) > self._idle + self._coming
 
     def enter(self) -> bool:
         """Count one more slot in, if there is a vacancy for it."""
@@ -98,8 +99,14 @@ class Backlog:
             if not self.vacant():
                 return False
             self._live += 1
+            self._coming += 1
             self._starting += 1
             return True
+
+    def arrived(self) -> None:
+        """Count a slot as one that has taken its first chunk, or will take none."""
+        with self._lock:
+            self._coming -= 1
 
     def settled(self) -> None:
         """Count a slot as started: its first worker is ready, or was not needed."""
@@ -217,6 +224,19 @@ class Backlog:
                 self._jobs = deque(job for job in self._jobs if id(job.group) not in theirs)
                 self._went.notify_all()
         return taken
+
+    def cancel(self, jobs: Iterable[Job]) -> None:
+        """Mark jobs as cancelled. Those that wait end here; the slots that have the others still have to be nudged."""
+        marked = set(jobs)
+        with self._lock:
+            for job in marked:
+                job.cancelled = True
+            waiting = [job for job in self._jobs if job in marked]
+            if waiting:
+                self._jobs = deque(job for job in self._jobs if job not in marked)
+                self._went.notify_all()
+        for job in waiting:
+            self._tell([(job, _UNSTARTED)])
 
     # The end
 

@@ -292,9 +292,8 @@ class Pool(Executor):
         return True
 
     def cancel_jobs(self, jobs: Iterable[Job]) -> None:
-        """Ask the slots that have these jobs to stop them."""
-        for job in jobs:
-            job.cancelled = True
+        """Stop these jobs: those that wait will not run, and the slots that have the others are asked to stop them."""
+        self._backlog.cancel(jobs)
         for slot in tuple(self._crew.slots):
             slot.nudge()
 
@@ -372,7 +371,7 @@ class _Crew:
                     self._give_up(error)
 
     def _serve(self) -> None:
-        """Be a slot, if one is still wanted; and see to the next one."""
+        """Be a slot, if one is still wanted."""
         deafen()
         if not self._backlog.enter():
             return
@@ -382,10 +381,10 @@ class _Crew:
             self._give_up(error)
             return
         self.slots.append(slot)
-        self.recruit()
         slot.live()
 
     def _give_up(self, error: Exception) -> None:
+        self._backlog.arrived()
         self._backlog.settled()
         self._backlog.leave(ConcurrencyError(f"no worker can be started: {error}"))
 

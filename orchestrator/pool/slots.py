@@ -54,12 +54,13 @@ class SlotOptions:
 
 
 class ProcessSlot:
-    """The present thread as one of a pool's. `recruit` is called when its first worker is up: another may start."""
+    """The present thread as one of a pool's. It calls `recruit` when it has work, and when its first worker is up."""
 
     def __init__(self, backlog: Backlog, options: SlotOptions, recruit: Callable[[], None]) -> None:
         self._backlog = backlog
         self._options = options
-        self._recruit: Callable[[], None] | None = recruit
+        self._recruit = recruit
+        self._settled = False
         self._nudge = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._worker: Worker | None = None
         self.recycled = 0
@@ -76,7 +77,10 @@ class ProcessSlot:
         """Run chunks until there will be no more."""
         here.backlog = self._backlog
         why: ConcurrencyError | None = None
-        while why is None and (jobs := self._next()) is not None:
+        jobs = self._next()
+        self._backlog.arrived()
+        self._recruit()  # one beside us, before our own worker is up
+        while jobs is not None:
             try:
                 why = self._run(jobs)
                 if self._worker is not None and self._worn(self._worker):
@@ -86,6 +90,7 @@ class ProcessSlot:
                 _log.exception("a slot of the pool failed while it ran %s", jobs[0].name)
                 self._backlog.abandon(jobs)
                 self._retire()
+            jobs = None if why is not None else self._next()
         self._settle(failed=why is not None)
         self._retire()
         self._backlog.leave(why)
@@ -101,11 +106,12 @@ class ProcessSlot:
 
     def _settle(self, *, failed: bool = False) -> None:
         """Say once that this slot has started, whatever became of it; unless it failed, another may start."""
-        recruit, self._recruit = self._recruit, None
-        if recruit is not None:
-            self._backlog.settled()
-            if not failed:
-                recruit()
+        if self._settled:
+            return
+        self._settled = True
+        self._backlog.settled()
+        if not failed:
+            self._recruit()
 
     # Running
 
