@@ -9,23 +9,22 @@ start now. Whatever ends a run early (its deadline, a failure with `fail_fast`, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from orchestrator.dag.calls import call, failure
+from orchestrator.dag.attempts import Attempts
+from orchestrator.dag.calls import call
 from orchestrator.dag.item import Item
-from orchestrator.dag.lanes import Attempt, ExecutorLane, LoopLane, News, Verdict
-from orchestrator.dag.model import Task, TaskResult, carried, outcome_of_result, task_result
+from orchestrator.dag.lanes import Attempt, Verdict
+from orchestrator.dag.model import Task, TaskResult, task_result
 from orchestrator.dag.plan import Plan
-from orchestrator.dag.routes import Options, Routes
+from orchestrator.dag.routes import Options
 from orchestrator.dag.telling import ProgressCallback, Teller
 from orchestrator.exceptions import OrchestratorTimeoutError, TaskFailedError
 from orchestrator.outcome import Ending, Outcome
-from orchestrator.results import ExecutionResult
 
 _log = logging.getLogger(__name__)
 
@@ -48,25 +47,22 @@ class Execution:
         self._options = options
         self._items = {name: Item(index, task) for index, (name, task) in enumerate(tasks.items())}
         told = bool(options.listeners)
-        self._routes = Routes(
+        self._attempts = Attempts(
             options,
-            self._ended,
+            self._heard,
             self._begun if told else None,
             self._printed if told and options.live_output else None,
         )
         for item in self._items.values():
             if item.uses:
-                to_worker = self._routes.to_worker(item.task)
+                to_worker = self._attempts.routes.to_worker(item.task)
                 for name in item.uses:
                     self._items[name].wanted_by(to_worker=to_worker)
         self.results: dict[str, TaskResult] = {}
         """What has ended so far, in the order in which it did; conditions see this dict itself."""
         self._teller = Teller(callback, options.listeners) if callback or told else None
-        self._running: set[Attempt] = set()
-        self._timers: dict[Attempt, asyncio.TimerHandle] = {}
         self._resting: dict[str, asyncio.TimerHandle] = {}  # tasks between two attempts
         self._due: deque[str] = deque()  # tasks whose rest is over
-        self._inbox: deque[News] = deque()
         self._bell: asyncio.Future[None] = self._loop.create_future()
         self._mistake: Exception | None = None
         self._in_turn = self._turn_due = False
@@ -117,11 +113,8 @@ class Execution:
 
     # Turns: all that happens, happens in one of these
 
-    def _ended(self, news: Sequence[News]) -> None:
-        """Hear from a lane that attempts have ended."""
-        for attempt, _ in news:
-            attempt.over = True
-        self._inbox.extend(news)
+    def _heard(self) -> None:
+        """Hear that attempts have ended."""
         if not self._in_turn:
             self._turn()
 
@@ -130,10 +123,10 @@ class Execution:
         self._in_turn = True
         try:
             while True:
-                while self._inbox:
-                    self._settle(*self._inbox.popleft())
+                for attempt, outcome in self._attempts.news():
+                    self._settle(attempt, outcome)
                 self._start_some()
-                if not self._inbox:
+                if not self._attempts.has_news:
                     break
         except Exception as error:  # a mistake of ours: `run` raises it, where the loop would only log it
             self._mistake = error
@@ -154,7 +147,7 @@ class Execution:
             return
         most = self._options.max_concurrency
         for _ in range(_TURN):
-            if most is not None and len(self._running) >= most:
+            if most is not None and len(self._attempts.running) >= most:
                 break
             name = self._due.popleft() if self._due else self._plan.take()
             if name is None:
@@ -163,7 +156,7 @@ class Execution:
         else:
             self._turn_due = True
             self._loop.call_soon(self._next_turn)
-        self._routes.flush()
+        self._attempts.flush()
 
     def _start(self, item: Item) -> None:
         task = item.task
@@ -172,9 +165,8 @@ class Execution:
         if resting is None and task.condition is not None and not self._condition_holds(item):
             return
         self._plan.start(name)
-        lane = self._routes.lane_of(task)
-        attempt = Attempt(name, task, len(item.history) + 1, lane, self._loop.time())
-        self._running.add(attempt)
+        attempt = self._attempts.create(name, task, len(item.history) + 1)
+        lane = attempt.lane
         if self._teller is not None:
             self._teller.running(item.index, name, attempt.number, None if lane.tells_begun else os.getpid())
         args: Sequence[Any] = task.args
@@ -183,13 +175,9 @@ class Execution:
             try:
                 args, kwargs = item.arguments(self._items, self.results, to_worker=lane.pickles and not task.is_program)
             except Exception as error:  # nested too deep, or a container of the user's that cannot be copied
-                self._ended([(attempt, failure(error))])
+                self._attempts.fail(attempt, error)
                 return
-        lane.begin(attempt, args, kwargs)
-        if isinstance(lane, LoopLane) and task.timeout is not None:
-            limits = task.limits
-            if limits.seconds is not None:
-                self._timers[attempt] = self._loop.call_later(limits.seconds, self._overdue, attempt, limits.seconds)
+        self._attempts.begin(attempt, args, kwargs)
 
     def _condition_holds(self, item: Item) -> bool:
         """Ask a task's condition; settle the task if it says no or raises."""
@@ -223,30 +211,12 @@ class Execution:
 
     def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take what came of an attempt: the task has ended, or rests before the next one."""
-        timer = self._timers.pop(attempt, None)
-        if timer is not None:
-            timer.cancel()
-        value = outcome.value
-        result = value if isinstance(value, ExecutionResult) else carried(outcome.exception)
-        if result is not None:
-            outcome = outcome_of_result(result, outcome)
-        elif isinstance(attempt.lane, ExecutorLane) and hasattr(type(value), "__await__"):
-            attempt.over = False
-            self._routes.loop.go_on(attempt, value)
-            if attempt.verdict is not None:
-                self._routes.loop.stop(attempt)
-                self._bound(attempt)
-            return
-        self._running.discard(attempt)
         item = self._items[attempt.name]
         if outcome.ending is Ending.OK:
             item.keep(outcome.pickled)
             self._plan.complete(attempt.name)
             self._note(item, outcome, self._result(item, attempt, outcome))
             return
-        verdict = attempt.verdict
-        if verdict is not None and outcome.ending is verdict.ending and verdict.reason not in outcome.reason:
-            outcome = outcome._replace(reason=f"{outcome.reason}{verdict.reason}\n")  # the pool does not know why
         failed = self._result(item, attempt, outcome)
         delay = self._delay(item.task, outcome, attempt)
         if delay is None:
@@ -312,13 +282,6 @@ class Execution:
 
     # Stopping
 
-    def _overdue(self, attempt: Attempt, seconds: float) -> None:
-        """Stop a coroutine whose time limit has passed; the pool sees to its own."""
-        if not attempt.over and attempt.verdict is None:
-            attempt.verdict = Verdict(Ending.TIMED_OUT, f"its time limit passed ({seconds:g} s)")
-            self._routes.loop.stop(attempt)
-            self._bound(attempt)
-
     def _expire(self, seconds: float) -> None:
         """Stop the workflow because its own time limit has passed."""
         if self._plan.over:
@@ -348,11 +311,8 @@ class Execution:
             rest.cancel()
             self._give_up_on(self._items[name], reason)
         self._resting.clear()
-        for lane in self._routes.lanes:
-            for attempt in lane.take_back():
-                attempt.over = True
-                self._running.discard(attempt)
-                self._give_up_on(self._items[attempt.name], reason)
+        for attempt in self._attempts.take_back():
+            self._give_up_on(self._items[attempt.name], reason)
 
     def _give_up_on(self, item: Item, reason: str) -> None:
         """End a task of which no attempt is under way: with what came of the last one, or as skipped."""
@@ -371,46 +331,13 @@ class Execution:
             return
         self._halted = reason
         self._drain(reason)
-        for attempt in self._running:
-            if not attempt.over:
-                attempt.verdict = attempt.verdict or Verdict(Ending.CANCELLED, f"stopped because {reason}")
-                self._bound(attempt)
-        self._stop_running()
-
-    def _stop_running(self) -> None:
-        for lane in self._routes.lanes:
-            attempts = [attempt for attempt in self._running if attempt.lane is lane and attempt.under_way]
-            if attempts:
-                lane.stop_all(attempts)
-
-    def _bound(self, attempt: Attempt) -> None:
-        """See to it that an attempt that was asked to stop ends in bounded time, whether it stops or not."""
-        timer = self._timers.pop(attempt, None)
-        if timer is not None:
-            timer.cancel()
-        patience = attempt.task.grace + attempt.lane.leeway(attempt)
-        self._timers[attempt] = self._loop.call_later(patience, self._give_up, attempt)
-
-    def _give_up(self, attempt: Attempt) -> None:
-        """End an attempt that did not stop; what it left running cannot be helped, so it is said."""
-        if attempt.over:
-            return
-        verdict = attempt.verdict
-        assert verdict is not None
-        _log.warning("%s was given up: %s", attempt.task, attempt.lane.remains)
-        attempt.notes += (attempt.lane.remains,)
-        attempt.given_up = True
-        attempt.lane.give_up(attempt)
-        outcome = verdict.outcome(f"{attempt.lane.remains}; ", self._loop.time() - attempt.started)
-        self._ended([(attempt, outcome)])
+        running = list(self._attempts.running)
+        self._attempts.stop(running, Verdict(Ending.CANCELLED, f"stopped because {reason}"))
 
     def _close(self, *, orderly: bool) -> None:
-        """Let go of everything. Not `orderly`: the loop itself is ending, and nothing can be waited for."""
-        for timer in (*self._timers.values(), *self._resting.values()):
+        """Let go of everything, `orderly` or not: see `Attempts.close`."""
+        for timer in self._resting.values():
             timer.cancel()
         if self._teller is not None:
             self._teller.close()
-        if not orderly:
-            with contextlib.suppress(RuntimeError):  # the loop was closed over us: its coroutines are dead already
-                self._stop_running()
-        self._routes.close(orderly=orderly)
+        self._attempts.close(orderly=orderly)

@@ -63,7 +63,6 @@ class PoolLane:
         self._pool = pool or self._lent.enter_context(borrowed(max_workers))
         self._groups: dict[object, _Attempts] = {}
         self._batch: list[Job] = []
-        self._flying: set[Job] = set()
 
     def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Make the job; `flush` queues it."""
@@ -113,10 +112,8 @@ class PoolLane:
         if not batch:
             return
         try:
-            self._flying.update(batch)
             self._pool.dispatch(batch)
         except (ConcurrencyError, RuntimeError) as error:  # no worker can be started, the pool is full or shut down
-            self._flying.difference_update(batch)
             self._ended([(job.key, failure(error)) for job in batch])
 
     def take_back(self) -> list[Attempt]:
@@ -126,17 +123,15 @@ class PoolLane:
         for group in groups:
             group.drained = True
         waiting += self._pool.withdraw(*groups)
-        self._flying.difference_update(waiting)
         return [job.key for job in waiting]
 
     def stop_all(self, attempts: Sequence[Attempt]) -> None:
         """Have those that run interrupted, and killed after their grace period."""
-        self._pool.cancel_jobs(self._flying)
+        self._pool.cancel_jobs([attempt.handle for attempt in attempts])
 
     def _take(self, ended: list[tuple[Job, Outcome]]) -> None:
         news: list[News] = []
         for job, outcome in ended:
-            self._flying.discard(job)
             if outcome.ending is Ending.SKIPPED and outcome.exception is not None:  # no worker can be started
                 outcome = outcome._replace(ending=Ending.RAISED)
             attempt: Attempt = job.key
