@@ -89,10 +89,10 @@ class PoolLane:
         action = task.action
         if isinstance(action, Program):
             group = self._group(tighter(task.limits, action.limits), action.cwd, action.env)
-            return Job(group, attempt, attempt.name, command=action.command_line(*args, **kwargs))
+            return Job(group, attempt, task.name, command=action.command_line(*args, **kwargs))
         group = self._group(task.limits)
         function, pickled = group.packer.pack(functools.partial(action, *args, **kwargs))
-        return Job(group, attempt, attempt.name, pickled, function)
+        return Job(group, attempt, task.name, pickled, function)
 
     def _group(self, limits: Limits, cwd: str | None = None, env: Mapping[str, str] | None = None) -> _Attempts:
         terms = limits, cwd, None if env is None else tuple(env.items())

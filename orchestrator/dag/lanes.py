@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from orchestrator.dag.calls import call, call_coroutine, failure
 from orchestrator.dag.model import Task
+from orchestrator.dag.threads import Threads
 from orchestrator.outcome import CANCELLED_CODE, TIMED_OUT_CODE, Ending, Outcome
 from orchestrator.results import ExecutionResult
 from orchestrator.stopping import Scope, entered
@@ -188,6 +189,7 @@ class ExecutorLane:
         self.tells_begun = self._begun is not None
         self._handed_over: dict[Attempt, None] = {}
         self._executor = _Recorder(executor)
+        self._threads = executor if isinstance(executor, Threads) else None
         self._own = own
         self._given_up = False
         self.remains = "its thread cannot be stopped and may still run" if own else "its executor may still run it"
@@ -252,6 +254,8 @@ class ExecutorLane:
         """Hear no more of a call."""
         attempt.handle[0].cancel()
         self._given_up = True
+        if self._threads is not None:
+            self._threads.replace_one()
 
     def close(self, *, orderly: bool) -> None:
         """Let our own threads go; another's executor is left alone."""
@@ -303,4 +307,4 @@ def _note_block(attempt: Attempt, seconds: float) -> None:
 
 
 def _self_cancelled() -> Outcome:
-    return Outcome(Ending.RAISED, reason="the coroutine was cancelled, and not by the workflow\n", return_code=1)
+    return Outcome(Ending.RAISED, reason="the coroutine was cancelled, and not by whoever ran it\n", return_code=1)

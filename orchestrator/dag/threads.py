@@ -34,6 +34,12 @@ class Threads(Executor):
             self._start_one(future)
         return future
 
+    def replace_one(self) -> None:
+        """Have another thread do what one would that is stuck, and which nobody waits for any more."""
+        self._most += 1
+        if not self._work.empty():
+            self._start_one(Future())
+
     def _start_one(self, future: Future[Any]) -> None:
         """Start another thread; if none can be had, those there are do the work, and without any it is refused."""
         name = f"orchestrator-workflow-{len(self._threads) + 1}"

@@ -34,6 +34,11 @@ def dump_call(call: Call) -> bytes:
     return _dump(call, _plain_pickle_will_do())
 
 
+def dump_value(value: Any) -> bytes:
+    """Pickle anything else. Raises UnsendableError, naming the member that cannot be pickled."""
+    return _dump(value, _plain_pickle_will_do())
+
+
 class Packer:
     """Pickle the calls of one run, so that what many of them share is pickled and sent once.
 
