@@ -19,6 +19,7 @@ __all__ = [
     "OrchestratorTimeoutError",
     "StateError",
     "StepError",
+    "StoreError",
     "TaskFailedError",
     "UnsendableError",
     "WorkflowError",
@@ -63,6 +64,10 @@ class DependencyResolutionError(Exception):
 
 class ConcurrencyError(Exception):
     """Report contention for workers: a full queue, workers that cannot be started, too deep nesting."""
+
+
+class StoreError(Exception):
+    """Report a store that cannot be used or written: broken, foreign, of another's, read-only, on a full disk."""
 
 
 class UnsendableError(TypeError):
