@@ -27,10 +27,12 @@ if TYPE_CHECKING:
         OrchestratorTimeoutError,
         StateError,
         StepError,
+        StoreError,
         TaskFailedError,
         UnsendableError,
         WorkflowError,
     )
+    from orchestrator.jobs.model import AsyncJob, AsyncJobStatus, SchedulerMetrics
     from orchestrator.limits import Limits
     from orchestrator.outcome import Ending
     from orchestrator.parallel_runner import (
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from orchestrator.pool.pool import Pool
     from orchestrator.results import ExecutionResult
     from orchestrator.retries import RetryPolicy, with_retry
+    from orchestrator.scheduler import AsyncScheduler
     from orchestrator.steps import StepResult, Steps, step, workflow
     from orchestrator.thin import (
         batch,
@@ -62,7 +65,10 @@ __version__ = "0.1.7"
 
 __all__ = [
     "AsyncExecutionResult",
+    "AsyncJob",
+    "AsyncJobStatus",
     "AsyncParallelRunner",
+    "AsyncScheduler",
     "AsyncTaskResult",
     "BatchRunner",
     "ConcurrencyError",
@@ -81,11 +87,13 @@ __all__ = [
     "Printed",
     "RetryPolicy",
     "Retrying",
+    "SchedulerMetrics",
     "Started",
     "StateError",
     "StepError",
     "StepResult",
     "Steps",
+    "StoreError",
     "Task",
     "TaskFailedError",
     "TaskResult",
@@ -136,10 +144,12 @@ _HOMES = {
         "OrchestratorTimeoutError",
         "StateError",
         "StepError",
+        "StoreError",
         "TaskFailedError",
         "UnsendableError",
         "WorkflowError",
     ),
+    "jobs.model": ("AsyncJob", "AsyncJobStatus", "SchedulerMetrics"),
     "limits": ("Limits",),
     "outcome": ("Ending",),
     "parallel_runner": (
@@ -153,6 +163,7 @@ _HOMES = {
     "pool.pool": ("Pool",),
     "results": ("ExecutionResult",),
     "retries": ("RetryPolicy", "with_retry"),
+    "scheduler": ("AsyncScheduler",),
     "steps": ("StepResult", "Steps", "step", "workflow"),
     "thin": (
         "batch",

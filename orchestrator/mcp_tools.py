@@ -1,4 +1,4 @@
-"""Tools that an agent calls, as plain functions: what they take and return is JSON."""
+"""Tools that an agent calls, as plain functions: what they take and return is JSON, or a dataclass that is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from typing import Any
 
 from orchestrator.dag.plan import Plan
 from orchestrator.exceptions import WorkflowError
+from orchestrator.jobs.model import SchedulerMetrics
+from orchestrator.scheduler import live_metrics
+
+
+def get_scheduler_metrics() -> SchedulerMetrics:
+    """Return what this process's schedulers are doing, taken together: zeros when none is open.
+
+    Its fields are `active_jobs`, which run now; `queued_jobs`, which wait; `completed_jobs` and `failed_jobs`, which
+    have ended (with a store, also in earlier times); and `throughput_per_second`, how many ended per second in the last
+    minute.
+
+    >>> get_scheduler_metrics().active_jobs
+    0
+    """
+    return live_metrics()
 
 
 def analyze_workflow_dependencies(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""How the scheduler works: what it knows of each job, the turns in which jobs move, and what is written down first."""
