@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Literal
 
 from orchestrator.dag.references import names_in
@@ -19,6 +19,8 @@ from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool.job import ProgramAction
 from orchestrator.results import ExecutionResult, value_or_raise
 from orchestrator.retries import RetryPolicy
+
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 ALL_RESULTS = "_task_results"
 """A parameter of this name gets the results of every task that has ended so far."""
@@ -238,8 +240,13 @@ class Task:
     def _check_action(self) -> None:
         if not callable(self.action):
             raise TypeError(f"{self}: the action must be callable, not {self.action!r}")
+        code = _plain_code(self.action)
         function = _function_of(self.action)
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        if (
+            code.co_flags & _GENERATORS
+            if code is not None
+            else inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        ):
             raise TypeError(
                 f"{self}: the action is a generator function, and calling one runs nothing: wrap it, as in list(f())"
             )
@@ -286,6 +293,9 @@ def runs_limits(executor: object) -> bool:
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
     """Whether calling this gives a coroutine: also for partials, and objects whose `__call__` is one."""
+    code = _plain_code(function)
+    if code is not None:
+        return bool(code.co_flags & inspect.CO_COROUTINE)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_function_of(function))
 
 
@@ -294,6 +304,9 @@ def _wants_all_results(function: Callable[..., Any]) -> bool:
 
     `inspect.signature` would cost as much as running a small task.
     """
+    code = _plain_code(function)
+    if code is not None:
+        return ALL_RESULTS in code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
     seen: set[int] = set()  # a function may say that it wraps itself
     while id(function) not in seen:
         seen.add(id(function))
@@ -304,6 +317,11 @@ def _wants_all_results(function: Callable[..., Any]) -> bool:
                 return True
         function = _own(function).get("__wrapped__") or _own(inner).get("__wrapped__", inner)
     return False
+
+
+def _plain_code(action: object) -> CodeType | None:
+    """Return the code of a function that is nothing else, neither marked nor wrapping another: most are only that."""
+    return action.__code__ if type(action) is FunctionType and not action.__dict__ else None
 
 
 def _function_of(action: Callable[..., Any]) -> Callable[..., Any]:

@@ -115,7 +115,8 @@ class Engine:
         """Take in a new job that has been written."""
         self.counts[AsyncJobStatus.QUEUED] += 1
         self.admit(entry)
-        self.turn()
+        if self._active < self._most:
+            self.turn()
 
     def admit(self, entry: Entry, rested: float | None = None) -> None:
         """Have a job wait for its turn, for its time, or until it has `rested`."""

@@ -6,6 +6,7 @@ import rows_cli
 import rows_discovery
 import rows_faults
 import rows_footprint
+import rows_scheduler
 import rows_scripts
 import rows_throughput
 import rows_workflow
@@ -18,7 +19,8 @@ ROWS = tuple(
         + rows_footprint.ROWS
         + rows_workflow.ROWS
         + rows_cli.ROWS
-        + rows_discovery.ROWS,
+        + rows_discovery.ROWS
+        + rows_scheduler.ROWS,
         key=lambda row: row.number,
     )
 )
