@@ -139,4 +139,7 @@ def who_locks(path: str) -> str:
         inodes = {str(os.stat(path + side).st_ino) for side in ("", "-shm")}
         with open("/proc/locks", encoding="ascii") as locks:
             pids = {line.split()[4] for line in locks if line.split()[5].rpartition(":")[2] in inodes}
-    return "process " + " or ".join(sorted(pids - {str(os.getpid())})) if pids else "another process"
+    others = sorted(pids - {str(os.getpid())})
+    if others:
+        return "process " + " or ".join(others)
+    return "another connection of this process" if pids else "another process"

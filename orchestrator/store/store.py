@@ -27,6 +27,7 @@ _CURES = {
     sqlite3.SQLITE_CORRUPT: files.CURE,
     sqlite3.SQLITE_NOTADB: files.CURE,
     sqlite3.SQLITE_FULL: "make room on the disk",
+    sqlite3.SQLITE_IOERR: "look at the disk, and at the limit on the size of files (ulimit -f)",
 }
 
 
@@ -101,6 +102,7 @@ class Store:
         try:
             # The lease of a process that has ended or closes is over; to have said so is only cleaner.
             with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA busy_timeout = 0")
                 self._connection.execute("DELETE FROM lease WHERE token = ?", [self._token])
         finally:
             self._connection.close()

@@ -22,6 +22,7 @@ import pytest
 from orchestrator.exceptions import ConcurrencyError, StateError, StoreError
 from orchestrator.store import Change, Forget, Insert, Journal, Store, Update, Waiting, journal, lease, store
 from tests.faults.driver import driving
+from tests.faults.street import Stopwatch
 from tests.waiting import eventually, is_alive
 from workers.tree import start_ticks
 
@@ -221,7 +222,7 @@ def test_everything_that_was_reported_survives_a_kill_and_each_batch_is_whole(tm
                     + [Update(f"{batch - 1}-8", {"status": "done", "finished": 1.0})])
         say("wrote", batch)
     """
-    for kill_after in (0, 1, 7, 40, 150):
+    for kill_after in (0, 1, 5, 20, 60):
         with driving(tmp_path, script, preamble=PREAMBLE) as driver:
             eventually(lambda: driver.output.count("wrote ") > kill_after, 30)  # noqa: B023
             driver.signal(signal.SIGKILL)
@@ -407,7 +408,7 @@ def test_of_many_that_open_at_once_one_has_it_and_the_others_are_told_so(tmp_pat
     script = """
     path = os.path.join(os.path.dirname(path), "..", "jobs")
     had = 0
-    for n in range(150):
+    for n in range(60):
         try:
             store = Store(path)
         except ConcurrencyError:
@@ -794,9 +795,24 @@ def test_a_program_that_forgets_to_close_ends_and_loses_nothing_that_it_was_told
         assert ids(it) == ["a"]
 
 
+def test_a_lock_of_this_process_is_told_as_that_and_closing_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.5)
+    it = Store(tmp_path / "jobs")
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="another connection of this process has had it locked"):
+            it.write([Insert({"job_id": "a"})])
+        with Stopwatch() as watch:
+            it.close()
+        assert watch.seconds < 0.4
+
+
 def test_forks_of_a_program_with_a_journal_leave_it_alone(tmp_path: Path) -> None:
     script = """
-    import threading
+    import threading, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, since Python 3.12
     begun, over = threading.Event(), threading.Event()
     async def main():
         global journal
