@@ -49,7 +49,8 @@ class ExecutionResult:
     @property
     def streams(self) -> tuple[bytes, bytes]:
         """Captured stdout and stderr, exactly as written."""
-        return self.raw or (self.output.encode(), self.error.removesuffix(self.reason).encode())
+        error = self.error.removesuffix(self.reason)
+        return self.raw or (self.output.encode(errors="backslashreplace"), error.encode(errors="backslashreplace"))
 
     def unwrap(self) -> Any:
         """Return the value, or raise what the task failed with.

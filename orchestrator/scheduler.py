@@ -6,14 +6,15 @@ What people call; how it works is in `orchestrator.scheduling`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import functools
 import os
 import secrets
+import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal
@@ -33,7 +34,7 @@ from orchestrator.scheduling import clock
 from orchestrator.scheduling.engine import Engine
 from orchestrator.scheduling.entry import Entry
 from orchestrator.scheduling.ledger import Ledger
-from orchestrator.scheduling.records import Call, call_of, job_of, raw_of, row_of
+from orchestrator.scheduling.records import Call, Row, call_of, job_of, raw_of, row_of
 from orchestrator.scheduling.revival import revive
 
 _KEPT = 10_000
@@ -43,6 +44,7 @@ _ROUND = 256
 
 _Submit = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, AsyncJob]]
 
+_living = threading.Lock()  # guards the next, which the tools of other threads read
 _live: weakref.WeakSet[AsyncScheduler] = weakref.WeakSet()
 
 
@@ -111,7 +113,8 @@ class AsyncScheduler:
         """The jobs of a store that have ended and that somebody still has: there is one object for each."""
         self._submitting = 0
         self._room: deque[asyncio.Future[None]] = deque()
-        self._closing = self._closed = False
+        self._closing = False
+        self._shutting: asyncio.Future[None] | None = None
 
     # Submitting
 
@@ -228,9 +231,12 @@ class AsyncScheduler:
         """Raise what keeps us from taking more jobs."""
         if self._closing:
             raise StateError("the scheduler is closed and takes no more jobs")
+        self._check_loop()
+        self._ledger.check()
+
+    def _check_loop(self) -> None:
         if self._loop is not asyncio.get_running_loop():
             raise StateError("a scheduler belongs to the event loop in which it was opened; make one for each")
-        self._ledger.check()
 
     # What the engine tells
 
@@ -265,6 +271,7 @@ class AsyncScheduler:
 
     async def _opened(self) -> Engine:
         if self._engine is not None:
+            self._check_loop()
             return self._engine
         if self._closing:
             raise StateError("the scheduler is closed")
@@ -274,15 +281,21 @@ class AsyncScheduler:
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> Engine:
-        engine = Engine(self._options, self._most, self._ledger, self._new_id, self._ended, self._make_room)
+        revived = None
         if self._path is not None:
             await self._ledger.open(self._path)
             look = functools.partial(revive, requeue=self._requeue, new_id=self._new_id)
-            revived = await self._ledger.ask(look)
+            async with AsyncExitStack() as undo:
+                undo.push_async_callback(self._ledger.close)
+                revived = await self._ledger.ask(look)
+                undo.pop_all()
+        engine = Engine(self._options, self._most, self._ledger, self._new_id, self._ended, self._make_room)
+        if revived is not None:
             engine.counts.update(revived.counts)
             for entry in revived.entries:
                 engine.admit(entry)
-        _live.add(self)
+        with _living:
+            _live.add(self)
         self._engine = engine
         engine.turn()
         return engine
@@ -296,6 +309,8 @@ class AsyncScheduler:
         _check_outside(engine, "drain")
         await engine.until_quiet()
         self._ledger.check()
+        if self._closing and engine.queued:
+            raise StateError("the scheduler was closed, and left jobs that wait in its store")
 
     async def close(self, *, cancel: bool = False) -> None:
         """Take no more jobs and wait for those that run; with `cancel` stop them.
@@ -312,7 +327,7 @@ class AsyncScheduler:
         if self._opening is not None:
             await asyncio.wait([self._opening])
         engine = self._engine
-        if engine is None or self._closed:
+        if engine is None:
             return
         try:
             self._end_all(engine, cancel=cancel)
@@ -322,7 +337,9 @@ class AsyncScheduler:
             await _insist(engine.until_quiet())
             raise
         finally:
-            await _insist(self._shut(engine))
+            if self._shutting is None:
+                self._shutting = asyncio.ensure_future(self._shut(engine))
+            await _insist(self._shutting)
         self._ledger.check()
 
     def _end_all(self, engine: Engine, *, cancel: bool) -> None:
@@ -335,14 +352,16 @@ class AsyncScheduler:
                 engine.stop(entry, "cancelled because the scheduler was closed")
 
     async def _shut(self, engine: Engine) -> None:
-        if not self._closed:
-            self._closed = True
+        with _living:
             _live.discard(self)
-            engine.close()
-            await self._ledger.close()
+        engine.close()
+        await self._ledger.close()
 
     async def __aenter__(self) -> AsyncScheduler:
-        await self.open()
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self.close, cancel=True)  # when we are cancelled the opening goes on
+            await self.open()
+            undo.pop_all()
         return self
 
     async def __aexit__(
@@ -362,11 +381,25 @@ class AsyncScheduler:
         if entry is not None:
             await engine.fill(entry)
             return entry
-        row = await self._ledger.read(job_id)
-        if row is None:
-            raise LookupError(f"there is no job {job_id!r} (or it has ended and is no longer remembered, see `keep`)")
-        call = call_of(row)
-        return Entry(self._known.get(job_id) or job_of(row, call), call)
+        while True:
+            row = await self._ledger.read(job_id)
+            entry = engine.entries.get(job_id)
+            if row is None:
+                raise LookupError(f"there is no job {job_id!r} (or it has ended and is no longer remembered: see keep)")
+            if entry is not None:
+                entry.fill(row)
+                return entry
+            if AsyncJobStatus(row["status"]) in FINAL:
+                call = call_of(row)
+                return Entry(self._known_of(row, call), call)
+            # It has ended since it was read: look again.
+
+    def _known_of(self, row: Row, call: Call) -> AsyncJob:
+        """Return the one object of a job that has ended."""
+        job = self._known.get(row["job_id"])
+        if job is None:
+            job = self._known[row["job_id"]] = job_of(row, call)
+        return job
 
     async def jobs(self, status: AsyncJobStatus | str | None = None) -> list[AsyncJob]:
         """Return the jobs there are, those that have ended included, the oldest first; only those of a `status`.
@@ -382,38 +415,45 @@ class AsyncScheduler:
             found = []
             for row in await self._ledger.ask(lambda store: store.find(None if wanted is None else wanted.value)):
                 entry = engine.entries.get(row["job_id"])
-                if entry is None:
-                    found.append(self._known.get(row["job_id"]) or job_of(row, call_of(row)))
-                else:
+                if entry is not None:
                     entry.fill(row)
                     found.append(entry.job)
+                elif AsyncJobStatus(row["status"]) in FINAL:
+                    found.append(self._known_of(row, call_of(row)))
+                else:  # it has ended since it was read
+                    found.append((await self._find(row["job_id"])).job)
         return [job for job in found if wanted is None or job.status is wanted]
 
     async def wait(self, job: AsyncJob | str, timeout: float | None = None) -> AsyncJob:
         """Wait until a job has ended, and return it; of a failure its fields tell, or `unwrap`.
 
         Raises TimeoutError after `timeout` seconds, LookupError as `get` does, StoreError when the store has failed and
-        the job will not run.
+        the job will not run, StateError when the scheduler is closed and has left the job in its store.
         """
         if isinstance(job, AsyncJob) and job.status in FINAL:
             return job
         job_id = _id_of(job)
         seconds = check_seconds(timeout, "timeout", zero=True)
-        entry = (await self._opened()).entries.get(job_id)
+        engine = await self._opened()
+        entry = engine.entries.get(job_id)
         if entry is None:
             return await self.get(job_id)
+        end = self._end_of(engine, entry)
         try:
             async with asyncio.timeout(seconds):
-                return await self._end_of(entry)
+                return await end
         except TimeoutError:
             raise TimeoutError(
                 f"{entry.job} has not ended after {seconds:g} s: it is {entry.job.status.value}"
             ) from None
+        finally:
+            if end in entry.waiters:  # we have been cancelled
+                entry.waiters.remove(end)
 
-    def _end_of(self, entry: Entry) -> asyncio.Future[AsyncJob]:
-        """Return a future that has the job once it has ended. Raises StoreError when it will not."""
-        if not entry.busy:
-            self._ledger.check()
+    def _end_of(self, engine: Engine, entry: Entry) -> asyncio.Future[AsyncJob]:
+        """Return a future that has the job once it has ended. Raises StoreError or StateError when it will not."""
+        if not entry.busy and engine.over is not None:
+            raise engine.over
         waiter: asyncio.Future[AsyncJob] = asyncio.get_running_loop().create_future()
         entry.waiters.append(waiter)
         return waiter
@@ -457,11 +497,14 @@ class AsyncScheduler:
         if entry is None:
             await self._find(name)
             return False
-        end = self._end_of(entry)
-        ends_series = entry.job.series is not None and not entry.last
+        end = self._end_of(engine, entry)
+        series, ends_series = entry.job.series, entry.job.series is not None and not entry.last
         entry.last = True
         engine.stop(entry, "cancelled on request")
-        return (await end).cancelled or ends_series
+        cancelled = (await end).cancelled
+        if ends_series and (following := engine.series.get(series or "")) is not None:  # it was being written
+            await self._end_of(engine, following)
+        return cancelled or ends_series
 
     async def requeue(self, job_id: AsyncJob | str) -> AsyncJob:
         """Queue a job that has FAILED once more, and return it; its attempts count on. It recurs no more.
@@ -472,6 +515,8 @@ class AsyncScheduler:
         engine = await self._opened()
         self._check()
         found = await self._find(_id_of(job_id))
+        if found.job.job_id in engine.entries and found.job.status in FINAL:
+            raise StateError(f"{found.job} is being queued again already")
         moves.requeue(copy.copy(found.job))  # raises what there is to raise
         assert found.call is not None
         self._finished.pop(found.job.job_id, None)
@@ -492,7 +537,9 @@ class Submitter:
 
 def live_metrics() -> SchedulerMetrics:
     """Return the metrics of this process's open schedulers, taken together; zeros when there is none."""
-    return sum((scheduler.metrics() for scheduler in tuple(_live)), SchedulerMetrics(0, 0, 0, 0, 0.0))
+    with _living:
+        schedulers = tuple(_live)
+    return sum((scheduler.metrics() for scheduler in schedulers), SchedulerMetrics(0, 0, 0, 0, 0.0))
 
 
 def _check_outside(engine: Engine, what: str) -> None:
@@ -520,13 +567,18 @@ def _again(job: AsyncJob) -> None:
     job.series = None
 
 
-async def _insist(what: Coroutine[Any, Any, None]) -> None:
-    """Wait for what takes a bounded time, whoever cancels us meanwhile."""
+async def _insist(what: Awaitable[None]) -> None:
+    """Wait for what takes a bounded time, whoever cancels us meanwhile; that is raised afterwards."""
     waited = asyncio.ensure_future(what)
+    cancelled: asyncio.CancelledError | None = None
     while not waited.done():
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             await asyncio.wait([waited])
+        except asyncio.CancelledError as error:
+            cancelled = error
     waited.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 _PLAIN = Terms()

@@ -80,6 +80,8 @@ _CATCHES_EVERYTHING = {
     "orchestrator.pool.job": {"deliver_all"},  # callbacks of the user
     "orchestrator.pool.payload": {"_dump", "__exit__", "_culprit", "_say"},  # pickling what is the user's
     "orchestrator.pool.pool": {"deliver"},  # raised by unwrap, for a future to raise
+    "orchestrator.scheduling.records": {"call_of", "job_of"},  # rebuilding what is the user's
+    "orchestrator.store.journal": {"_answer", "_live"},  # the same, in the store's thread, which all wait for
     "orchestrator.pool.slots": {"live"},  # around a slot's loop
     "orchestrator.runs": {"_iterate", "_dispatch"},  # stops the run, raises again
     "orchestrator.dag.calls": {"call", "call_coroutine", "_watched"},  # around the user's function
@@ -98,7 +100,7 @@ _SENDS_SIGNALS = {
 }
 """Who signals a process: two ask (a group, a worker), one kills, the guardian has an owner, a command ends itself."""
 
-_PRIVATE = {"os._exit", "_make", "_replace", "os.environ._data"}
+_PRIVATE = {"os._exit", "_fields", "_make", "_replace", "os.environ._data"}
 """Names with an underscore that may be used though they are another's: all but the last are documented."""
 
 

@@ -84,7 +84,10 @@ class Attempts:
             value = outcome.value
             result = value if isinstance(value, ExecutionResult) else carried(outcome.exception)
             if result is not None:
-                outcome = outcome_of_result(result, outcome)
+                try:
+                    outcome = outcome_of_result(result, outcome)
+                except Exception as error:  # one of the user's own making, with what no result has in it
+                    outcome = failure(error, outcome.seconds)
             elif isinstance(attempt.lane, ExecutorLane) and hasattr(type(value), "__await__"):
                 self._go_on(attempt, value)
                 continue
@@ -139,7 +142,7 @@ class Attempts:
         timer = self._timers.pop(attempt, None)
         if timer is not None:
             timer.cancel()
-        patience = attempt.task.grace + attempt.lane.leeway(attempt)
+        patience = attempt.task.limits.grace + attempt.lane.leeway(attempt)
         self._timers[attempt] = self._loop.call_later(patience, self._give_up, attempt)
 
     def _give_up(self, attempt: Attempt) -> None:

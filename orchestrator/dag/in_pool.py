@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import pickle
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,7 @@ class PoolLane:
         self._lent = contextlib.ExitStack()
         self._pool = pool or self._lent.enter_context(borrowed(max_workers))
         self._groups: dict[object, _Attempts] = {}
+        self._alive: Counter[Group] = Counter()  # how many attempts each has under way
         self._batch: list[Job] = []
 
     def begin(self, attempt: Attempt, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -81,6 +83,7 @@ class PoolLane:
         else:
             attempt.handle = job
             self._batch.append(job)
+            self._alive[job.group] += 1
             return
         self._ended([(attempt, outcome)])
 
@@ -114,6 +117,8 @@ class PoolLane:
         try:
             self._pool.dispatch(batch)
         except (ConcurrencyError, RuntimeError) as error:  # no worker can be started, the pool is full or shut down
+            for job in batch:
+                self._release(job.group)
             self._ended([(job.key, failure(error)) for job in batch])
 
     def take_back(self) -> list[Attempt]:
@@ -132,6 +137,7 @@ class PoolLane:
     def _take(self, ended: list[tuple[Job, Outcome]]) -> None:
         news: list[News] = []
         for job, outcome in ended:
+            self._release(job.group)
             if outcome.ending is Ending.SKIPPED and outcome.exception is not None:  # no worker can be started
                 outcome = outcome._replace(ending=Ending.RAISED)
             attempt: Attempt = job.key
@@ -140,6 +146,13 @@ class PoolLane:
             if not attempt.over:
                 news.append((attempt, outcome))
         self._ended(news)
+
+    def _release(self, group: Group) -> None:
+        """Forget a group without attempts: a scheduler's lane lives long, and what was pickled for it grows old."""
+        self._alive[group] -= 1
+        if not self._alive[group]:
+            del self._alive[group]
+            self._groups = {terms: other for terms, other in self._groups.items() if other is not group}
 
     def give_up(self, attempt: Attempt) -> None:
         """Leave it to the pool."""

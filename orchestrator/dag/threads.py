@@ -23,30 +23,41 @@ class Threads(Executor):
     def __init__(self, most: int) -> None:
         self._most = most
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)  # released by each thread that looks for work
+        self._lock = threading.Lock()  # guards the two counts
+        self._waiting = 0  # calls that no thread has taken
+        self._free = 0  # threads that will take one next
         self._threads: list[threading.Thread] = []
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Have a thread call `fn(*args, **kwargs)`."""
         future: Future[_T] = Future()
+        with self._lock:
+            self._waiting += 1
         self._work.put((future, fn, args, kwargs))
-        if len(self._threads) < self._most and not self._idle.acquire(blocking=False):
-            self._start_one(future)
+        self._see_to_it(future)
         return future
 
     def replace_one(self) -> None:
         """Have another thread do what one would that is stuck, and which nobody waits for any more."""
         self._most += 1
-        if not self._work.empty():
-            self._start_one(Future())
+        self._see_to_it(Future())
 
-    def _start_one(self, future: Future[Any]) -> None:
-        """Start another thread; if none can be had, those there are do the work, and without any it is refused."""
+    def _see_to_it(self, future: Future[Any]) -> None:
+        """Start another thread if one is needed and allowed.
+
+        If none can be had, those there are do the work, and without any it is refused.
+        """
+        with self._lock:
+            if self._waiting <= self._free or len(self._threads) >= self._most:
+                return
+            self._free += 1
         name = f"orchestrator-workflow-{len(self._threads) + 1}"
         thread = threading.Thread(target=self._live, name=name, daemon=True)
         try:
             thread.start()
         except RuntimeError:
+            with self._lock:
+                self._free -= 1
             if not self._threads:
                 future.cancel()
                 raise
@@ -55,6 +66,9 @@ class Threads(Executor):
 
     def _live(self) -> None:
         while (work := self._work.get()) is not None:
+            with self._lock:
+                self._waiting -= 1
+                self._free -= 1
             future, fn, args, kwargs = work
             if future.set_running_or_notify_cancel():
                 try:
@@ -65,7 +79,8 @@ class Threads(Executor):
                     future.set_result(value)
                     del value
             del work, future, fn, args, kwargs  # an idle thread holds on to nothing
-            self._idle.release()
+            with self._lock:
+                self._free += 1
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the threads go once their work is done; `wait` for that. Call it once."""

@@ -8,7 +8,10 @@ _WINDOW_SECONDS = 60
 
 
 class Throughput:
-    """Count events over a sliding window of a minute, second by second. Times are those of time.monotonic()."""
+    """Count events over a sliding window of a minute, second by second. Times are those of time.monotonic().
+
+    One thread counts; any may ask.
+    """
 
     def __init__(self, now: float) -> None:
         self._began = now
@@ -21,13 +24,11 @@ class Throughput:
             self._seconds[-1][1] += 1
         else:
             self._seconds.append([second, 1])
-            self._forget(second)
+            while self._seconds[0][0] <= second - _WINDOW_SECONDS:
+                self._seconds.popleft()
 
     def per_second(self, now: float) -> float:
         """Return the events per second of the window, or of the time since the beginning, if that is shorter."""
-        self._forget(int(now))
-        return sum(events for _, events in self._seconds) / min(_WINDOW_SECONDS, max(1.0, now - self._began))
-
-    def _forget(self, second: int) -> None:
-        while self._seconds and self._seconds[0][0] <= second - _WINDOW_SECONDS:
-            self._seconds.popleft()
+        since = int(now) - _WINDOW_SECONDS
+        lately = sum(events for second, events in self._seconds.copy() if second > since)
+        return lately / min(_WINDOW_SECONDS, max(1.0, now - self._began))

@@ -21,14 +21,16 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.dag.attempts import Attempts
+from orchestrator.dag.calls import failure
 from orchestrator.dag.lanes import Attempt, Verdict
 from orchestrator.dag.routes import Options
-from orchestrator.exceptions import UnsendableError
+from orchestrator.exceptions import StateError, UnsendableError
 from orchestrator.jobs import moves
 from orchestrator.jobs.model import AsyncJob, AsyncJobStatus
 from orchestrator.jobs.recurrence import Cron
 from orchestrator.jobs.throughput import Throughput
 from orchestrator.jobs.waiting import Waiting
+from orchestrator.limits import check_seconds
 from orchestrator.outcome import CANCELLED_CODE, Ending, Outcome
 from orchestrator.scheduling import clock
 from orchestrator.scheduling.entry import Entry
@@ -86,7 +88,20 @@ class Engine:
         self._quiet: list[asyncio.Future[None]] = []
         self._reads: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._in_turn = self._turn_due = False
+        self._in_turn = self._turn_due = self._closed = False
+        self._sentinel = self._loop.create_task(self._watch(), name="orchestrator-scheduler")
+
+    async def _watch(self) -> None:
+        """Notice that the loop ends though nobody has closed us: it cancels all tasks, and this one does nothing else.
+
+        Then what waits must not be started, nor what ran be written as failed: it was interrupted.
+        """
+        try:
+            await self._loop.create_future()
+        finally:
+            if not self._closed:
+                self.halted = True
+                self._ledger.abandon()
 
     def per_second(self) -> float:
         """Return how many jobs ended per second lately."""
@@ -127,10 +142,11 @@ class Engine:
         self.entries[job.job_id] = entry
         if job.series is not None:
             self.series[job.series] = entry
-            entry.asleep = True
-            self._asleep += 1
+            if rested is None:
+                entry.asleep = True
+                self._asleep += 1
         due = job.due if rested is None else rested
-        by_wall_clock = entry.call is not None and entry.call.by_wall_clock and job.ending is None
+        by_wall_clock = entry.by_wall_clock and job.ending is None
         if entry.cancelled:
             self.drop(entry)
         elif due is None or due <= self.now(by_wall_clock=by_wall_clock):
@@ -220,6 +236,9 @@ class Engine:
     def _start(self, entry: Entry) -> None:
         call = entry.call
         assert call is not None
+        if self._ledger.broken is not None:
+            self._strand(entry)
+            return
         if call.rule is not None and entry.fire is not None:
             now = self.now(by_wall_clock=call.by_wall_clock)
             newest = call.rule.next(entry.fire, now)
@@ -239,8 +258,13 @@ class Engine:
             return
         task = entry.call.task if entry.call is not None else None
         assert task is not None
-        attempt = entry.attempt = self._attempts.create(entry.job.job_id, task, entry.job.attempts)
-        self._attempts.begin(attempt, task.args, task.kwargs)
+        try:
+            entry.attempt = self._attempts.create(entry.job.job_id, task, entry.job.attempts)
+        except Exception as error:  # an executor of the user's that cannot be looked up
+            self._active -= 1
+            self._end(entry, failure(error))
+            return
+        self._attempts.begin(entry.attempt, task.args, task.kwargs)
         self._soon()  # to flush, once for all that the store has told us of
 
     def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -263,13 +287,14 @@ class Engine:
         if policy is None or entry.cancelled or attempt.given_up or self._ledger.broken is not None:
             return None
         try:
-            return policy.decide(outcome, attempt.number)
-        except Exception:  # an exception type of the user's whose metaclass cannot answer
+            return check_seconds(policy.decide(outcome, attempt.number), "the delay", zero=True)
+        except Exception:  # a policy of the user's, or an exception type whose metaclass cannot answer
             _log.exception("the retry policy of %s failed", entry.job)
             return None
 
     def _rested(self, entry: Entry, due: float | None = None) -> None:
         self.admit(entry, due)
+        self._check_quiet()
         self._soon()
 
     def _end(self, entry: Entry, outcome: Outcome) -> None:
@@ -309,12 +334,16 @@ class Engine:
         entry.told()
         if following is not None:
             self.counts[AsyncJobStatus.QUEUED] += 1
+            following.last = following.cancelled = entry.last  # somebody ended the series while this was written
             self.admit(following)
         self._check_quiet()
         self._soon()
 
     def _end_unwritten(self, entry: Entry, move: Move) -> None:
-        """Tell how a job ended though the store does not know."""
+        """Tell how a job ended though the store does not know; one that never ran waits there, so it has not ended."""
+        if entry.job.status is AsyncJobStatus.QUEUED:
+            self._strand(entry, active=False)
+            return
         self._make(entry.job, move)
         self._ended(entry)
 
@@ -334,6 +363,8 @@ class Engine:
         def lost(entry: Entry) -> None:
             del self.entries[name]
             self._busy -= 1
+            if self._ledger.broken is not None:
+                entry.fail(self._ledger.broken)
             if not done.done() and self._ledger.broken is not None:
                 done.set_exception(self._ledger.broken)
 
@@ -378,7 +409,10 @@ class Engine:
 
         def go_on(_: asyncio.Task[None]) -> None:
             self._reads.discard(read)
-            if read.cancelled() or read.exception() is not None:  # the store has failed, or the loop is ending
+            error = None if read.cancelled() else read.exception()
+            if isinstance(error, Exception):  # the store cannot be read, and has said so to nobody else
+                self._ledger.fail(error)
+            if read.cancelled() or error is not None:
                 self._strand(entry, active=then == self._start)
             else:
                 then(entry)
@@ -398,16 +432,23 @@ class Engine:
         self._active -= active
         self._busy -= 1
         entry.busy = False
-        if self._ledger.broken is not None:
-            entry.fail(self._ledger.broken)
+        if (why := self.over) is not None:
+            entry.fail(why)
         self._check_quiet()
 
+    @property
+    def over(self) -> Exception | None:
+        """Why no job that waits will run any more."""
+        if self._ledger.broken is not None:
+            return self._ledger.broken
+        return StateError("the scheduler is closed, and the job waits in its store") if self._closed else None
+
     def forsake(self) -> None:
-        """Tell those who wait for a job that waits that it will not run: the store has failed."""
-        assert self._ledger.broken is not None
-        for entry in list(self.entries.values()):
-            if not entry.busy:
-                entry.fail(self._ledger.broken)
+        """Tell those who wait for a job that waits that it will not run."""
+        if (why := self.over) is not None:
+            for entry in list(self.entries.values()):
+                if not entry.busy:
+                    entry.fail(why)
         self._check_quiet()
 
     # Stopping
@@ -451,6 +492,9 @@ class Engine:
 
     def close(self) -> None:
         """Let go of what is held, once it is quiet."""
+        self._closed = True
+        self.forsake()
+        self._sentinel.cancel()
         if self._timer is not None:
             self._timer.cancel()
         self._attempts.close(orderly=True)

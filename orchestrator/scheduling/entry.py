@@ -12,12 +12,14 @@ from orchestrator.scheduling.records import Call, Row, call_of, job_of
 class Entry:
     """What the engine knows of a job. One for each that waits, starts, runs, or is being written."""
 
-    __slots__ = ("asleep", "attempt", "busy", "call", "cancelled", "fire", "job", "last", "waiters")
+    __slots__ = ("asleep", "attempt", "busy", "by_wall_clock", "call", "cancelled", "fire", "job", "last", "waiters")
 
-    def __init__(self, job: AsyncJob, call: Call | None) -> None:
+    def __init__(self, job: AsyncJob, call: Call | None, *, by_wall_clock: bool = False) -> None:
         self.job = job
         self.call = call
         """None for one of the store's that has not been read yet; then `job` has only its place in the queue."""
+        self.by_wall_clock = by_wall_clock if call is None else call.by_wall_clock
+        """Whether it is due at a time of day, and not after a time."""
         self.busy = False
         """Whether it is no longer waiting: it starts, runs, or its next state is being written."""
         self.asleep = False

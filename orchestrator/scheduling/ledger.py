@@ -7,6 +7,7 @@ be written hears that it was not.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +17,8 @@ from orchestrator.scheduling.records import Row
 
 if TYPE_CHECKING:
     from orchestrator.store import Change, Journal, Store
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _Hear = Callable[[], None]
@@ -54,7 +57,7 @@ class Ledger:
         """Open the store. Raises StoreError and ConcurrencyError, as `Store` does."""
         from orchestrator.store import Journal  # late: sqlite3 is for those who have a store
 
-        self._journal = await Journal.open(path, self._fail)
+        self._journal = await Journal.open(path, self.fail)
 
     def put(self, changes: Sequence[Change], then: _Hear, otherwise: _Hear) -> None:
         """Write changes, and call `then`; or `otherwise`, when they could not be written."""
@@ -105,14 +108,31 @@ class Ledger:
         if self._journal is not None:
             await self._journal.close()
 
-    def _landed(self) -> None:
-        self._flying.popleft()[0]()
+    def abandon(self) -> None:
+        """Write what was put, give the store back, and take nothing more: the loop ends, nothing can be waited for."""
+        if self._journal is not None and self.broken is None:
+            self._journal.leave()
+            self.fail(StateError("the scheduler was not closed when its event loop ended"))
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Know that nothing more can be written."""
+        if self.broken is not None:
+            return
         self.broken = error
         while self._flying:
-            self._flying.popleft()[1]()
+            _call(self._flying.popleft()[1])
         self._failed()
+
+    def _landed(self) -> None:
+        if self._flying:  # or it has been called a failure meanwhile
+            _call(self._flying.popleft()[0])
+
+
+def _call(hear: _Hear) -> None:
+    try:
+        hear()
+    except Exception:  # a mistake of ours, which must not keep others of the same commit from being told
+        _log.exception("the scheduler failed when it was told of something that was to be written")
 
 
 def _nothing() -> None:

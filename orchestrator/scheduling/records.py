@@ -19,6 +19,8 @@ from orchestrator.pool.payload import dump_call, dump_value
 
 Row = dict[str, Any]
 
+_MOST_BYTES = 500_000_000
+"""A row of SQLite's may have twice as many (sqlite.org/limits.html)."""
 _RAW = ("name", "priority", "series", "rule", "call", "terms")
 
 
@@ -50,10 +52,11 @@ def row_of(job: AsyncJob, call: Call) -> Row:
             "priority": job.priority,
             "series": job.series,
             "rule": None if call.rule is None else call.rule.text,
-            "call": dump_call((task.action, tuple(task.args), task.kwargs)),
-            "terms": dump_value((*limits, call.requeue, call.by_wall_clock)),
+            "call": _small_enough(dump_call((task.action, tuple(task.args), task.kwargs)), "the call"),
+            "terms": dump_value((*limits, call.requeue)),
         }
-    return {**row, "job_id": job.job_id, "status": job.status.value, "due": job.due, "submitted": job.submitted}
+    place = {"job_id": job.job_id, "status": job.status.value, "due": job.due, "submitted": job.submitted}
+    return {**row, **place, "by_wall_clock": int(call.by_wall_clock)}
 
 
 def values_of(job: AsyncJob) -> Row:
@@ -65,36 +68,52 @@ def values_of(job: AsyncJob) -> Row:
         "attempts": job.attempts,
         "started": job.started,
         "finished": job.finished,
-        "result": None if job.result is None else dump_value(job.result),
+        "result": None if job.result is None else _small_enough(dump_value(job.result), "the result"),
         "error": job.error,
         "ending": None if job.ending is None else job.ending.value,
         "cancelled": int(job.cancelled),
         "interrupted": int(job.interrupted),
-        "execution_time": job.execution_time,
-        "cpu_time": job.cpu_time,
-        "peak_memory": job.peak_memory,
+        "execution_time": _figure(job.execution_time),
+        "cpu_time": _figure(job.cpu_time),
+        "peak_memory": int(_figure(job.peak_memory)),
         "output": job.output,
         "stderr": job.stderr,
     }
 
 
+def _figure(value: float) -> float:
+    """Return a figure as SQLite can keep it; an ExecutionResult of the user's may have any."""
+    return value if 0 <= value < 1e18 else 0.0
+
+
+def _small_enough(pickled: bytes, what: str) -> bytes:
+    if len(pickled) > _MOST_BYTES:
+        raise UnsendableError(
+            f"{what} takes {len(pickled):,} bytes, more than the {_MOST_BYTES:,} that a store keeps: put it into a "
+            "file, and keep the name of that"
+        )
+    return pickled
+
+
 def call_of(row: Row) -> Call:
     """Rebuild what a row calls, as far as that can be done."""
     rule, raw = None, None
-    if row["series"] is not None and row["rule"] is not None:
-        rule, raw = parse_rule(row["rule"]), raw_of(row)
     try:
+        if row["series"] is not None and row["rule"] is not None:
+            rule, raw = parse_rule(row["rule"]), raw_of(row)
         function, args, kwargs = pickle.loads(row["call"])
-        timeout, memory_limit, grace, policy, executor, requeue, by_wall_clock = pickle.loads(row["terms"])
+        timeout, memory_limit, grace, policy, executor, requeue = pickle.loads(row["terms"])
         task = Task(
             row["name"], function, list(args), kwargs, timeout=timeout, retry_policy=policy, executor=executor,
             memory_limit=memory_limit, grace=grace,
         )  # fmt: skip
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # importing a module of the user's may even exit
         reason = f"{row['name']}: the function or its arguments can no longer be rebuilt: {_words_of(error)}\n"
         lost = Outcome(Ending.RAISED, reason=reason, exception=error, return_code=1)
         return Call(None, rule, lost=lost, raw=raw)
-    return Call(task, rule, requeue, by_wall_clock, raw=raw)
+    return Call(task, rule, requeue, bool(row["by_wall_clock"]), raw=raw)
 
 
 def raw_of(row: Row) -> Row:
@@ -109,7 +128,9 @@ def job_of(row: Row, call: Call) -> AsyncJob:
     if result is not None:
         try:
             result = pickle.loads(result)
-        except Exception as failure:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failure:
             result, error = None, f"{row['name']}: its result can no longer be rebuilt: {_words_of(failure)}"
     return AsyncJob(
         row["job_id"], function, AsyncJobStatus(row["status"]), result, error, row["name"], row["priority"],
@@ -119,7 +140,7 @@ def job_of(row: Row, call: Call) -> AsyncJob:
     )  # fmt: skip
 
 
-def _words_of(error: Exception) -> str:
+def _words_of(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.jobs import moves
 from orchestrator.jobs.model import AsyncJob, AsyncJobStatus
-from orchestrator.jobs.recurrence import Every
+from orchestrator.jobs.recurrence import Every, parse_rule
 from orchestrator.scheduling import clock
 from orchestrator.scheduling.entry import Entry
 from orchestrator.scheduling.records import call_of, job_of, row_of, values_of
@@ -45,20 +46,19 @@ def revive(store: Store, *, requeue: bool, new_id: Callable[[], str]) -> Revived
     entries = []
     for place in store.waiting():
         light = AsyncJob(place.job_id, _not_read, priority=place.priority, due=place.due, series=place.series)
-        entry = Entry(light, None)
-        row_of_it = store.read(place.job_id) if place.due is not None and place.due > now else None
-        if row_of_it is not None:  # by which clock it is due is not known without
-            entry.fill(row_of_it)
-            _mend(entry, now)
-        entries.append(entry)
+        if place.due is not None and place.due > now and place.rule is not None and place.job_id != place.series:
+            light.due = _mended(place.due, place.rule, now)
+        entries.append(Entry(light, None, by_wall_clock=bool(place.by_wall_clock)))
     return Revived(entries, {AsyncJobStatus(status): count for status, count in store.counts().items()})
 
 
-def _mend(entry: Entry, now: float) -> None:
-    """See to it that an occurrence is not due after more than its interval: then the clock was set back meanwhile."""
-    job, rule = entry.job, entry.call.rule if entry.call is not None else None
-    if isinstance(rule, Every) and job.due is not None and job.job_id != job.series and job.ending is None:
-        job.due = entry.fire = min(job.due, now + rule.seconds)
+def _mended(due: float, rule: str, now: float) -> float:
+    """Return when an occurrence is due: after no more than its interval, though the clock was set back meanwhile."""
+    with contextlib.suppress(ValueError):  # a time zone that is no longer known: the job itself will fail of that
+        every = parse_rule(rule)
+        if isinstance(every, Every):
+            return min(due, now + every.seconds)
+    return due
 
 
 def _not_read() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from orchestrator.exceptions import StateError
+from orchestrator.exceptions import StateError, StoreError
 from orchestrator.store import lease
 from orchestrator.store.schema import Change
 from orchestrator.store.store import Store
@@ -95,10 +95,14 @@ class Journal:
 
     async def close(self) -> None:
         """Write what was put, close the store and end the thread. Should that fail, `failed` is told."""
+        self.leave()
+        await asyncio.shield(self._ended)
+
+    def leave(self) -> None:
+        """Do as `close` does, but do not wait for it."""
         if not self._closing:
             self._closing = True
             self._orders.put(_Close())
-        await asyncio.shield(self._ended)
 
     async def _open(self) -> None:
         self._thread.start()
@@ -121,14 +125,15 @@ class Journal:
         """Be the thread."""
         # The kernel may give a signal to any thread that does not block it, and then the main thread sleeps on.
         signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
-        opened, error = False, None
+        opened = False
+        error: BaseException | None = None
         try:
             with contextlib.closing(Store(path)) as store:
                 opened = True
                 self._serve(store)
-        except Exception as problem:  # a mistake of ours has to be told as well, or all would wait for ever
+        except BaseException as problem:  # a mistake of ours has to be told as well, or all would wait for ever
             error = problem
-        self._tell(self._end, error, opened)
+        self._tell(self._end, _as_error(error), opened)
 
     def _serve(self, store: Store) -> None:
         while True:
@@ -158,8 +163,8 @@ class Journal:
         answer, error = None, None
         try:
             answer = order.question(store)
-        except Exception as problem:  # of whoever asks
-            error = problem
+        except BaseException as problem:  # of whoever asks: rebuilding what a module of the user's no longer has
+            error = _as_error(problem)
         self._tell(_settle, order.answer, answer, error)
 
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
@@ -181,6 +186,13 @@ class Journal:
         self._ended.set_result(None)
         if opened and error is not None:
             self._failed(error)
+
+
+def _as_error(problem: BaseException | None) -> Exception | None:
+    """Return what the loop is told: an exit is for this thread only."""
+    if problem is None or isinstance(problem, Exception):
+        return problem
+    return StoreError(f"the store's thread was ended by {problem!r}")
 
 
 def _settle(future: asyncio.Future[Any], answer: object, error: Exception | None) -> None:

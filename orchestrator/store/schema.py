@@ -21,6 +21,7 @@ MIGRATIONS: tuple[str, ...] = (
         due REAL,
         series TEXT,
         rule TEXT,
+        by_wall_clock INTEGER NOT NULL DEFAULT 0,
         call BLOB,
         terms BLOB,
         attempts INTEGER NOT NULL DEFAULT 0,
@@ -64,6 +65,8 @@ class Waiting(NamedTuple):
     priority: int
     due: float | None
     series: str | None
+    rule: str | None = None
+    by_wall_clock: int = 0
 
 
 class Insert(NamedTuple):

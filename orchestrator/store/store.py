@@ -64,7 +64,8 @@ class Store:
 
     def waiting(self) -> list[Waiting]:
         """Return the jobs that are QUEUED, oldest first."""
-        rows = self._ask("SELECT job_id, priority, due, series FROM jobs WHERE status = 'queued' ORDER BY seq")
+        columns = ", ".join(Waiting._fields)
+        rows = self._ask(f"SELECT {columns} FROM jobs WHERE status = 'queued' ORDER BY seq")
         return [*map(Waiting._make, rows)]
 
     def counts(self) -> dict[str, int]:

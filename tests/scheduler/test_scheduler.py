@@ -7,11 +7,13 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,7 @@ from orchestrator import (
     AsyncScheduler,
     ConcurrencyError,
     Ending,
+    ExecutionResult,
     OrchestratorTimeoutError,
     RetryPolicy,
     SchedulerMetrics,
@@ -489,19 +492,103 @@ def test_a_thread_that_is_stuck_keeps_no_other_job_waiting() -> None:
     async def main() -> None:
         go = threading.Event()
         async with AsyncScheduler(1) as scheduler:
+            for _ in range(3):
+                await scheduler.wait(await scheduler.submit(int))
             stuck = await scheduler.options(grace=0.1).submit(go.wait, 30)
             waiting = await scheduler.submit(int, "7")
             await asyncio.sleep(0.1)
             assert await scheduler.cancel(stuck)
             with Stopwatch() as watch:
                 assert (await scheduler.wait(waiting)).result == 7
+                assert (await scheduler.wait(await scheduler.submit(int, "8"))).result == 8
             assert watch.seconds < 1 + NOISE_SECONDS
             go.set()
 
     run(main)
 
 
+# What users hand over
+
+
+class Hours(RetryPolicy):
+    """A policy whose delay is no number."""
+
+    def get_delay(self, attempt: int) -> Any:
+        return timedelta(hours=attempt)
+
+
+class Unhashable(ThreadPoolExecutor):
+    """An executor that cannot be looked up."""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def odd_result(field: str, value: Any) -> ExecutionResult:
+    """Return a result of one's own making."""
+    return replace(ExecutionResult(True, "", "", 0, 0.0), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("output", "\ud800"), ("error", "\udcff"), ("output", None), ("cpu_time", float("nan")), ("peak_memory", 1 << 70)],
+)
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_result_with_what_no_result_has_in_it_ends_its_job_and_no_other(
+    tmp_path: Path, field: str, value: Any, kept: bool
+) -> None:
+    async def main() -> None:
+        async with AsyncScheduler(1, tmp_path / "store.db" if kept else None) as scheduler:
+            odd = await scheduler.submit(odd_result, field, value)
+            good = await scheduler.submit(int, "7")
+            await scheduler.drain()
+            assert odd.status in (DONE, FAILED)
+            assert good.result == 7
+            assert (await scheduler.get_metrics()).active_jobs == 0
+
+    run(main)
+
+
+def test_a_policy_or_an_executor_that_makes_no_sense_ends_its_job_and_no_other() -> None:
+    async def main() -> None:
+        with Unhashable(1) as executor:
+            async with AsyncScheduler(1) as scheduler:
+                odd = [
+                    await scheduler.options(retry_policy=Hours()).submit(boom),
+                    await scheduler.options(executor=executor).submit(int),
+                ]
+                good = await scheduler.submit(int, "7")
+                await scheduler.drain()
+                assert [job.status for job in odd] == [FAILED, FAILED]
+                assert good.result == 7
+
+    run(main)
+
+
+def test_no_grace_means_the_usual_one() -> None:
+    async def main() -> None:
+        async with AsyncScheduler(1) as scheduler:
+            job = await scheduler.options(grace=None).submit(hanging([]))  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+            assert await scheduler.cancel(job)
+
+    run(main)
+
+
 # Requeueing
+
+
+def test_a_series_that_is_ended_while_its_occurrence_ends_does_not_go_on(wall: object) -> None:
+    async def main() -> None:
+        trace = Trace()
+        async with AsyncScheduler() as scheduler:
+            job = await scheduler.options(every=5).submit(trace, "tick")
+            await scheduler.wait(job)
+            assert await scheduler.cancel(job.job_id)
+            await asyncio.sleep(50)
+        assert trace.began == ["tick"]
+
+    at_once(main)
 
 
 def test_a_job_that_failed_runs_once_more_when_asked(wall: object) -> None:
@@ -511,6 +598,8 @@ def test_a_job_that_failed_runs_once_more_when_asked(wall: object) -> None:
             await scheduler.wait(job)
             assert job.status is FAILED
             assert await scheduler.requeue(job.job_id) is job
+            with pytest.raises(StateError):
+                await scheduler.requeue(job)
             assert (await scheduler.wait(job)).result == "fine"
             assert (job.attempts, job.error, job.exception) == (2, None, None)
             with pytest.raises(StateError, match="done and cannot become queued"):
@@ -671,6 +760,20 @@ def test_occurrences_that_are_not_due_take_no_place_in_the_queue(wall: object) -
 # The end
 
 
+def test_closing_waits_for_an_occurrence_that_rests_between_two_attempts(wall: object) -> None:
+    async def main() -> None:
+        scheduler = AsyncScheduler()
+        job = await scheduler.options(every=50, retry_policy=RetryPolicy(3, initial_delay=10.0)).submit(
+            lasting(1, error=ValueError("no"))
+        )
+        await scheduler.submit(lasting(5))
+        await asyncio.sleep(3)
+        await scheduler.close()
+        assert (job.status, job.attempts, passed()) == (FAILED, 3, 33)
+
+    at_once(main)
+
+
 def test_leaving_the_block_waits_for_all_that_was_asked_for(wall: object) -> None:
     async def main() -> None:
         async with AsyncScheduler(1) as scheduler:
@@ -783,6 +886,50 @@ def test_a_job_that_would_wait_for_itself_is_told_so() -> None:
             assert (await scheduler.submit(int)).status is not FAILED
 
     run(main)
+
+
+def test_a_scheduler_that_nobody_closes_starts_nothing_when_its_loop_ends() -> None:
+    began: list[int] = []
+
+    async def job(number: int) -> None:
+        began.append(number)
+        await asyncio.sleep(600)
+
+    async def main() -> None:
+        scheduler = AsyncScheduler(2)
+        for number in range(6):
+            await scheduler.options(retry_policy=RetryPolicy(5, initial_delay=0.0)).submit(job, number)
+        await asyncio.sleep(0.05)
+
+    run(main)
+    assert began == [0, 1]
+
+
+def test_the_metrics_may_be_asked_for_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        stop = threading.Event()
+
+        def ask() -> int:
+            asked = 0
+            while not stop.is_set():
+                get_scheduler_metrics()
+                asked += 1
+            return asked
+
+        async with AsyncScheduler(keep=1) as scheduler:
+            asking = asyncio.create_task(asyncio.to_thread(ask))
+            for _ in range(3000):
+                await scheduler.submit(lasting(0))
+            await scheduler.drain()
+            stop.set()
+            assert await asking > 10
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        run(main)
+    finally:
+        sys.setswitchinterval(before)
 
 
 # Many

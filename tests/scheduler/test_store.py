@@ -67,6 +67,7 @@ def sql(opened: Store, statement: str) -> Any:
 def test_what_is_written_is_read_back_by_the_next_process(tmp_path: Path) -> None:
     whole = {
         "job_id": "a", "name": "work", "status": "done", "priority": -3, "due": 1.5, "series": "s", "rule": "every 1 h",
+        "by_wall_clock": 1,
         "call": b"\0call", "terms": b"terms", "attempts": 2, "submitted": 1.0, "started": 2.0, "finished": 3.0,
         "result": b"result", "error": "error", "ending": "OK", "cancelled": 1, "interrupted": 1,
         "execution_time": 0.5, "cpu_time": 0.25, "peak_memory": 1 << 40, "output": "öut\0put", "stderr": "err",
@@ -77,7 +78,8 @@ def test_what_is_written_is_read_back_by_the_next_process(tmp_path: Path) -> Non
         assert second.read("a") == {"seq": 1, **whole}
         assert second.read("b") == {
             "seq": 2, "job_id": "b", "name": "", "status": "queued", "priority": 0, "due": None, "series": None,
-            "rule": None, "call": None, "terms": None, "attempts": 0, "submitted": 0.0, "started": None,
+            "rule": None, "by_wall_clock": 0, "call": None, "terms": None, "attempts": 0, "submitted": 0.0,
+            "started": None,
             "finished": None, "result": None, "error": None, "ending": None, "cancelled": 0, "interrupted": 0,
             "execution_time": 0.0, "cpu_time": 0.0, "peak_memory": 0, "output": "", "stderr": "",
         }  # fmt: skip
