@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from rows import OURS, Entry, Reading, Row, Scale, WrongResult
 
-JOBS, KEPT_JOBS, MANY = 20_000, 4_000, 100_000
+JOBS, KEPT_JOBS, MANY = 20_000, 2_000, 100_000
 SUBMITTERS = 64
 
 Run = Callable[[int], Awaitable[int]]
