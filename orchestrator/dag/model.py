@@ -264,6 +264,8 @@ class Task:
     def _check_executor(self) -> None:
         """Refuse limits where nothing could enforce them."""
         where = self.executor
+        if where is None and self.timeout is None and self.memory_limit is None and self.grace == GRACE_SECONDS:
+            return  # as most are
         check_executor(where, str(self))
         limits = self.limits  # which refuses numbers that make no sense
         if self.is_coroutine:
