@@ -238,19 +238,6 @@ def test_everything_that_was_reported_survives_a_kill_and_each_batch_is_whole(tm
         assert [row["status"] for row in rows[8::9]] == ["done"] * last + ["queued"]
 
 
-@pytest.mark.slow
-def test_a_hundred_thousand_jobs_are_opened_within_two_seconds(tmp_path: Path) -> None:
-    with opened(tmp_path / "jobs") as it:
-        it.write(jobs(*(os.urandom(8).hex() for _ in range(100_000)), name="work", call=bytes(200), terms=bytes(50)))
-    took = []
-    for _ in range(3):  # the quietest of three moments
-        begun = time.monotonic()
-        with opened(tmp_path / "jobs") as it:
-            assert len(it.waiting()) == 100_000
-            took.append(time.monotonic() - begun)
-    assert min(took) < 2
-
-
 # --- whose it is
 
 
@@ -800,7 +787,7 @@ def test_a_program_that_forgets_to_close_ends_and_loses_nothing_that_it_was_told
 def test_a_lock_of_this_process_is_told_as_that_and_closing_does_not_wait_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.5)
+    monkeypatch.setattr(store, "BUSY_SECONDS", 2.0)
     it = Store(tmp_path / "jobs")
     with contextlib.closing(sqlite3.connect(tmp_path / "jobs", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -808,7 +795,7 @@ def test_a_lock_of_this_process_is_told_as_that_and_closing_does_not_wait_for_it
             it.write([Insert({"job_id": "a"})])
         with Stopwatch() as watch:
             it.close()
-        assert watch.seconds < 0.4
+        assert watch.seconds < 1.5
 
 
 def test_forks_of_a_program_with_a_journal_leave_it_alone(tmp_path: Path) -> None:
