@@ -58,6 +58,7 @@ class Ledger:
         from orchestrator.store import Journal  # late: sqlite3 is for those who have a store
 
         self._journal = await Journal.open(path, self.fail)
+        self._closed = False  # it may have been opened before, and what was in it not be read
 
     def put(self, changes: Sequence[Change], then: _Hear, otherwise: _Hear) -> None:
         """Write changes, and call `then`; or `otherwise`, when they could not be written."""

@@ -29,6 +29,7 @@ from orchestrator import (
     UnsendableError,
     shell,
 )
+from orchestrator.scheduling.ledger import Ledger
 from orchestrator.store import Change, Store
 from tests import crimes
 from tests.faults.driver import driving
@@ -614,6 +615,53 @@ def test_a_submission_that_is_given_up_while_it_is_written_runs_all_the_same(sto
                 await asyncio.sleep(0.01)
             await scheduler.drain()
             assert [job.status for job in await scheduler.jobs()] == [DONE]
+
+    run(main)
+
+
+def test_a_job_is_not_started_when_the_store_fails_just_after_it_was_read(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would run unrecorded, and once more the next time."""
+    log, go, read = tmp_path / "log", tmp_path / "go", Ledger.read
+
+    async def first() -> None:
+        scheduler = AsyncScheduler(1, store)
+        await scheduler.submit(wait_for, str(go))
+        await scheduler.submit(crimes.write_line, str(log), "ran")
+        await leave_behind(scheduler, go)
+
+    async def read_and_fail(ledger: Ledger, job_id: str) -> dict[str, Any] | None:
+        row = await read(ledger, job_id)
+        ledger.fail(StoreError("the disk is gone"))
+        return row
+
+    async def second() -> None:
+        async with AsyncScheduler(1, store) as scheduler:
+            await scheduler.drain()
+
+    run(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "read", read_and_fail)
+        with pytest.raises(StoreError, match="the disk is gone"):
+            run(second)
+    assert not log.exists()
+    run(second)
+    assert lines_of(log) == ["ran"]
+
+
+def test_a_store_that_could_not_be_read_when_it_was_opened_may_be_opened_again(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        scheduler = AsyncScheduler(store=store)
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "waiting", lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await scheduler.open()
+        assert (await scheduler.wait(await scheduler.submit(int, "7"))).result == 7
+        assert len(await scheduler.jobs()) == 1
+        await scheduler.close()
 
     run(main)
 
