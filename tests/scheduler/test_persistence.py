@@ -442,6 +442,7 @@ def test_on_a_full_disk_what_runs_is_told_and_then_the_error(store: Path, tmp_pa
             jobs = [await scheduler.submit(wait_for, str(go)) for _ in range(3)]
             while [job.status for job in jobs] != [RUNNING, RUNNING, QUEUED]:
                 await asyncio.sleep(0.01)
+            waiter = asyncio.create_task(scheduler.wait(jobs[2]))
             await fill(scheduler)
             big = await asyncio.gather(
                 *(scheduler.submit(len, os.urandom(1 << 16)) for _ in range(40)), return_exceptions=True
@@ -453,8 +454,9 @@ def test_on_a_full_disk_what_runs_is_told_and_then_the_error(store: Path, tmp_pa
             go.touch()
             for job in jobs[:2]:
                 assert (await scheduler.wait(job)).result == "went"
-            with pytest.raises(StoreError, match="full"):
-                await scheduler.wait(jobs[2])
+            for waiting in (waiter, scheduler.wait(jobs[2])):
+                with pytest.raises(StoreError, match="full"):
+                    await waiting
 
     run(main)
 
