@@ -20,6 +20,7 @@ from typing import Any
 from orchestrator.events import Event, Finished, Listener, Retrying, Started
 from orchestrator.exceptions import ConcurrencyError, UnsendableError
 from orchestrator.limits import NO_LIMITS, Limits
+from orchestrator.live import listener
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pool.job import Group, Job
 from orchestrator.pool.payload import Packer
@@ -55,6 +56,8 @@ class Options:
     on_event: Listener | None = None
     env: Mapping[str, str] | None = None
     cwd: str | None = None
+    live_output: bool = False
+    """Whether what programs write is passed on to `live.listener`."""
 
 
 class _Bell:
@@ -92,6 +95,8 @@ class Run(Group):
         self.env = dict(options.env) if options.env is not None else None
         self.cwd = options.cwd
         self.wants_start = options.on_event is not None
+        self._listener = listener() if options.live_output else None
+        self.wants_output = self._listener is not None
         self.packer = Packer(self.share)
         self._pool = pool
         self._pack = pack
@@ -123,6 +128,10 @@ class Run(Group):
     def begun(self, job: Job, pid: int) -> None:
         self._inbox.append((job, pid))
         self._bell.ring()
+
+    def wrote(self, job: Job, stream: int, data: bytes) -> None:
+        if self._listener is not None:
+            self._listener(stream, data)
 
     def deliver(self, job: Job, outcome: Outcome) -> None:
         self._inbox.append((job, outcome))

@@ -50,6 +50,7 @@ _LEVELS = {
     "orchestrator.events": 1,
     "orchestrator.settings": 1,
     "orchestrator.stopping": 1,
+    "orchestrator.live": 1,
     "orchestrator.regular": 1,
     "orchestrator.wording": 1,
     "orchestrator.exceptions": 1,

@@ -19,7 +19,7 @@ from orchestrator.dag.attempts import Attempts
 from orchestrator.dag.calls import call
 from orchestrator.dag.item import Item
 from orchestrator.dag.lanes import Attempt, Verdict
-from orchestrator.dag.model import Task, TaskResult, task_result
+from orchestrator.dag.model import Declined, Task, TaskResult, task_result
 from orchestrator.dag.plan import Plan
 from orchestrator.dag.routes import Options
 from orchestrator.dag.telling import ProgressCallback, Teller
@@ -43,7 +43,7 @@ class Execution:
         callback: ProgressCallback | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._plan = Plan(needs)
+        self._plan = Plan(needs, {name for name, task in tasks.items() if task.trigger_rule == "all_done"})
         self._options = options
         self._items = {name: Item(index, task) for index, (name, task) in enumerate(tasks.items())}
         told = bool(options.listeners)
@@ -184,13 +184,14 @@ class Execution:
         name = item.task.name
         assert item.task.condition is not None
         outcome = call(item.task.condition, (self.results,), {})
-        if outcome.ending is Ending.OK:
+        if outcome.ending is Ending.OK and not isinstance(outcome.value, Declined):
             outcome = call(bool, (outcome.value,), {})
         if outcome.ending is Ending.OK and outcome.value:
             return True
         if outcome.ending is Ending.OK:
             skipped = self._plan.skip(name)
-            self._skip([name], "skipped because its condition does not hold")
+            why = outcome.value.reason if isinstance(outcome.value, Declined) else "its condition does not hold"
+            self._skip([name], f"skipped because {why}")
             self._skip(skipped, f"skipped because {name!r} was skipped")
             return False
         self._plan.start(name)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from orchestrator.dag.calls import call, call_coroutine, failure
 from orchestrator.dag.model import Task
 from orchestrator.dag.threads import Threads
+from orchestrator.live import Hear, heard_by
 from orchestrator.outcome import CANCELLED_CODE, TIMED_OUT_CODE, Ending, Outcome
 from orchestrator.results import ExecutionResult
 from orchestrator.stopping import Scope, entered
@@ -182,10 +183,13 @@ class ExecutorLane:
 
     pickles = False
 
-    def __init__(self, ended: Ended, begun: Begun | None, executor: Executor, *, own: bool) -> None:
+    def __init__(
+        self, ended: Ended, begun: Begun | None, printed: Printed | None, executor: Executor, *, own: bool
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = ended
         self._begun = begun if own else None
+        self._printed = printed
         self.tells_begun = self._begun is not None
         self._handed_over: dict[Attempt, None] = {}
         self._executor = _Recorder(executor)
@@ -201,10 +205,10 @@ class ExecutorLane:
         scope = Scope()
         if self._own:
             context = contextvars.copy_context()
-            tell = None
-            if self._begun is not None:
-                tell = functools.partial(self._loop.call_soon_threadsafe, self._begun, attempt, os.getpid())
-            work: Callable[[], Any] = functools.partial(context.run, _call_into, box, scope, tell, action, args, kwargs)
+            tell, hear = self._told(self._begun, attempt), self._told(self._printed, attempt)
+            work: Callable[[], Any] = functools.partial(
+                context.run, _call_into, box, scope, tell, hear, action, args, kwargs
+            )
         else:
             work = functools.partial(action, *args, **kwargs)
         try:
@@ -215,6 +219,18 @@ class ExecutorLane:
         attempt.handle = waiting, self._executor.last, box, scope
         self._handed_over[attempt] = None
         waiting.add_done_callback(functools.partial(self._done, attempt))
+
+    def _told(self, hear: Callable[..., None] | None, attempt: Attempt) -> Callable[..., None] | None:
+        """Return what tells the loop's thread of an attempt, from any other; None where nobody wants to hear."""
+        if hear is None:
+            return None
+        hear_of = functools.partial(hear, attempt)
+
+        def tell(*news: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed over the workflow: nobody listens
+                self._loop.call_soon_threadsafe(hear_of, *news)
+
+        return tell
 
     def _done(self, attempt: Attempt, waiting: asyncio.Future[Any]) -> None:
         del self._handed_over[attempt]
@@ -266,7 +282,8 @@ class ExecutorLane:
 def _call_into(
     box: list[Outcome],
     scope: Scope,
-    tell: Callable[[], object] | None,
+    tell: Callable[[int], None] | None,
+    hear: Hear | None,
     action: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
@@ -276,9 +293,8 @@ def _call_into(
     The two futures that `run_in_executor` chains refer to each other for ever, and would keep the value in memory.
     """
     if tell is not None:
-        with contextlib.suppress(RuntimeError):  # the loop was closed over the workflow
-            tell()
-    with entered(scope):
+        tell(os.getpid())
+    with entered(scope), heard_by(hear):
         box.append(call(action, args, kwargs))
 
 

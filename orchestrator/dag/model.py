@@ -25,6 +25,9 @@ _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 ALL_RESULTS = "_task_results"
 """A parameter of this name gets the results of every task that has ended so far."""
 
+TriggerRule = Literal["all_success", "all_done"]
+"""When a task may start: when all it depends on has completed, or has ended in any way."""
+
 Where = Literal["thread", "process"] | Executor
 """Where a plain callable runs: in a thread, in a worker process, or wherever an executor has it run."""
 
@@ -41,6 +44,16 @@ class TaskStatus(Enum):
 
     # There is one object of each, and Enum's own hash is a slow function in Python.
     __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """What a condition may answer instead of False, to say why: "the stage 'build' failed"."""
+
+    reason: str
+
+    def __bool__(self) -> bool:
+        return False
 
 
 @dataclass(slots=True)
@@ -144,7 +157,8 @@ class Task:
     `memory_limit` or `executor="process"`, in a worker process, because only a process can be stopped.
     `memory_limit` is in bytes, or text such as "2G", for the whole process tree. `executor` may also be "thread"
     or any `concurrent.futures.Executor`; None means the workflow's. `grace` is the seconds between being asked
-    to stop and being killed or given up.
+    to stop and being killed or given up. With `trigger_rule="all_done"` (Airflow's name for it) the task waits
+    for the end of what it depends on, whatever came of that; its `condition` can look at the results.
 
     Raises TypeError or ValueError at once for what makes no sense.
     """
@@ -156,10 +170,11 @@ class Task:
     dependencies: set[str] = field(default_factory=set)
     timeout: float | None = None
     retry_policy: RetryPolicy | None = None
-    condition: Callable[[dict[str, TaskResult]], bool] | None = None
+    condition: Callable[[dict[str, TaskResult]], bool | Declined] | None = None
     executor: Where | None = None
     memory_limit: int | str | None = None
     grace: float = GRACE_SECONDS
+    trigger_rule: TriggerRule = "all_success"
     owner: weakref.ref[Any] | None = field(default=None, init=False, repr=False, compare=False)
     """The workflow it was added to: a task belongs to one at most."""
     _traits: tuple[Callable[..., Any], bool, bool] | None = field(default=None, init=False, repr=False, compare=False)
@@ -177,6 +192,8 @@ class Task:
             raise TypeError(f"{self}: retry_policy must be a RetryPolicy, not {self.retry_policy!r}")
         self._check_condition()
         self._check_executor()
+        if self.trigger_rule not in ("all_success", "all_done"):
+            raise ValueError(f"{self}: trigger_rule must be 'all_success' or 'all_done', not {self.trigger_rule!r}")
 
     def __str__(self) -> str:
         return f"task {self.name!r}"

@@ -6,6 +6,8 @@
               RETRYING ------'                -> RUNNING again; FAILED when it is given up meanwhile
     PENDING -> SKIPPED
 
+A task that is `patient` may start when all it depends on has ended, whatever came of it.
+
 Pure: no clock, no I/O, no threads. The engine tells it what happened and asks what may start.
 """
 
@@ -34,20 +36,23 @@ _MOVES = {
 
 
 class _Node:
-    __slots__ = ("dependents", "missing", "name", "status")
+    __slots__ = ("dependents", "missing", "name", "patient", "status")
 
-    def __init__(self, name: str, missing: int) -> None:
+    def __init__(self, name: str, missing: int, patient: bool) -> None:
         self.name = name
         self.status = PENDING
+        self.patient = patient
+        """Whether it waits for an end only, not for success."""
         self.missing = missing
-        """How many of its dependencies have not COMPLETED."""
+        """How many of its dependencies have not COMPLETED; of a patient one: have not ended."""
         self.dependents: list[_Node] = []
 
 
 class Plan:
     """Keep the state of every task of a graph, given as the names that each name depends on.
 
-    Raises DependencyResolutionError for a name that is no task, CycleError for a circle, with its path.
+    `patient` are the names of tasks for which it is enough that what they depend on has ended. Raises
+    DependencyResolutionError for a name that is no task, CycleError for a circle, with its path.
 
     >>> plan = Plan({"build": [], "test": ["build"]})
     >>> plan.take(), plan.take()
@@ -57,8 +62,8 @@ class Plan:
     'test'
     """
 
-    def __init__(self, needs: Mapping[str, Collection[str]]) -> None:
-        self._nodes = {name: _Node(name, len(dependencies)) for name, dependencies in needs.items()}
+    def __init__(self, needs: Mapping[str, Collection[str]], patient: Collection[str] = ()) -> None:
+        self._nodes = {name: _Node(name, len(known), name in patient) for name, known in needs.items()}
         for name, dependencies in needs.items():
             for dependency in dependencies:
                 node = self._nodes.get(dependency)
@@ -100,9 +105,7 @@ class Plan:
         self._move(node, TaskStatus.COMPLETED)
         self._open -= 1
         for dependent in node.dependents:
-            dependent.missing -= 1
-            if not dependent.missing:
-                self._ready.append(dependent)
+            self._has_one_less(dependent)
 
     def retry(self, name: str) -> None:
         """Note that an attempt has failed and another will be made."""
@@ -132,12 +135,20 @@ class Plan:
         todo = [node]
         while todo:
             for dependent in todo.pop().dependents:
-                if dependent.status is PENDING:
+                if dependent.patient:
+                    self._has_one_less(dependent)
+                elif dependent.status is PENDING:
                     self._move(dependent, TaskStatus.SKIPPED)
                     skipped.append(dependent.name)
                     todo.append(dependent)
         self._open -= len(skipped)
         return skipped
+
+    def _has_one_less(self, node: _Node) -> None:
+        """Note that something a task depends on need not be waited for any more."""
+        node.missing -= 1
+        if not node.missing:
+            self._ready.append(node)
 
     def _move(self, node: _Node, status: TaskStatus) -> None:
         if status not in _MOVES[node.status]:

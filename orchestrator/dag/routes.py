@@ -114,9 +114,9 @@ class Routes:
             return LoopLane(self._ended)
         if key is _THREADS:
             most = self._options.max_concurrency or min(32, (os.cpu_count() or 1) + 4)  # as ThreadPoolExecutor has it
-            return ExecutorLane(self._ended, self._begun, Threads(most), own=True)
+            return ExecutorLane(self._ended, self._begun, self._printed, Threads(most), own=True)
         if key is not _POOL and not runs_limits(key):
-            return ExecutorLane(self._ended, None, cast(Executor, key), own=False)
+            return ExecutorLane(self._ended, None, None, cast(Executor, key), own=False)
         from orchestrator.dag.in_pool import PoolLane  # late: what runs in this process needs no pool
 
         pool = None if key is _POOL else cast("Pool", key)

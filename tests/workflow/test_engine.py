@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 from orchestrator import (
     Ending,
+    Event,
     ExecutionResult,
+    Finished,
+    Printed,
     RetryPolicy,
     StepError,
     Task,
@@ -23,9 +26,11 @@ from orchestrator import (
     Workflow,
     result_of,
 )
+from orchestrator.dag.model import Declined
+from orchestrator.live import listener
 from tests import crimes
 from tests.workflow.acts import Flaky, lasting, results_are_final
-from tests.workflow.steered import Log, run_steered, statuses, values
+from tests.workflow.steered import Log, run_steered, statuses, steered, values
 from tests.workflow.test_plan import Graph, ancestors, graphs
 
 # Order
@@ -311,6 +316,58 @@ def test_a_condition_that_spoils_what_it_sees_spoils_no_result() -> None:
 
     last = Task("b", lambda value: value, args=[result_of("a")], condition=spoil)
     assert values(Workflow(tasks=[Task("a", lambda: 1), last]).run()) == {"a": 1, "b": 1}
+
+
+def test_a_condition_that_declines_says_why() -> None:
+    flow = Workflow(tasks=[Task("a", lasting(1), condition=lambda _: Declined("it is Sunday"))])
+    assert steered(flow.execute)[0]["a"].error == "skipped because it is Sunday"
+
+
+def test_a_task_of_the_rule_all_done_runs_after_failures_and_skips_and_decides_by_its_condition() -> None:
+    def any_failed(results: dict[str, TaskResult]) -> bool:
+        return any(result.ending is Ending.RAISED for result in results.values())
+
+    def none_failed(results: dict[str, TaskResult]) -> bool:
+        return not any_failed(results)
+
+    flow = Workflow()
+    flow.add_task(Task("build", lasting(1, error=ValueError("broken"))))
+    flow.add_task(Task("test", lasting(1), dependencies={"build"}))
+    flow.add_task(Task("clean", lasting(1, "cleaned"), dependencies={"test"}, trigger_rule="all_done"))
+    for name, condition in (("mourn", any_failed), ("cheer", none_failed)):
+        flow.add_task(Task(name, lasting(1), dependencies={"build"}, trigger_rule="all_done", condition=condition))
+    flow.add_task(Task("after", lasting(1), dependencies={"clean"}))
+    results = steered(flow.execute)[0]
+    assert {name: result.status.value for name, result in results.items()} == {
+        "build": "failed",
+        "test": "skipped",
+        "clean": "completed",
+        "mourn": "completed",
+        "cheer": "skipped",
+        "after": "completed",
+    }
+
+
+def test_an_unknown_trigger_rule_is_refused() -> None:
+    with pytest.raises(ValueError, match="'all_success' or 'all_done', not 'one_failed'"):
+        Task("a", lasting(1), trigger_rule="one_failed")  # type: ignore[arg-type]
+
+
+def test_what_a_callable_in_a_thread_passes_on_is_heard_before_its_end() -> None:
+    def act() -> None:
+        hear = listener()
+        assert hear is not None
+        hear(1, b"first ")
+        hear(2, b"second")
+
+    heard: list[Event] = []
+    Workflow(tasks=[Task("a", act)], on_event=heard.append, live_output=True).run()
+    assert [(e.stream, e.data) for e in heard if isinstance(e, Printed)] == [(1, b"first "), (2, b"second")]
+    assert isinstance(heard[-1], Finished)
+
+
+def test_nobody_hears_a_thread_where_live_output_is_not_asked_for() -> None:
+    assert Workflow(tasks=[Task("a", listener)], on_event=print).run()["a"].value is None
 
 
 def test_a_condition_is_asked_once_not_before_every_attempt() -> None:
