@@ -1,0 +1,1 @@
+"""GitHub Actions workflow files, read and run on this machine."""
