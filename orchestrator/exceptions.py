@@ -17,6 +17,7 @@ __all__ = [
     "CycleError",
     "DependencyResolutionError",
     "OrchestratorTimeoutError",
+    "PipelineError",
     "StateError",
     "StepError",
     "StoreError",
@@ -28,6 +29,10 @@ __all__ = [
 
 class WorkflowError(Exception):
     """Base of the errors of a workflow's definition and run."""
+
+
+class PipelineError(WorkflowError, ValueError):
+    """Report a pipeline that makes no sense: unknown or repeated names, empty commands, a condition that is none."""
 
 
 class CycleError(WorkflowError):

@@ -44,7 +44,9 @@ class ExecutionResult:
     raw: tuple[bytes, bytes] | None = field(default=None, repr=False)
     """The streams as bytes, kept only where the texts cannot give them back."""
     stages: tuple[ExecutionResult, ...] = field(default=(), repr=False)
-    """What each command of a `pipe` ended with."""
+    """What each part ended with: the commands of a `pipe` or of a stage, the steps of a job."""
+    tolerated: bool = field(default=False, repr=False)
+    """Whether it was allowed to fail."""
 
     @property
     def streams(self) -> tuple[bytes, bytes]:

@@ -107,3 +107,31 @@ async def in_thread(call: Callable[[], _T]) -> _T:
         if cancelled is not None:
             raise cancelled
         return done.result()
+
+
+def outside_of_a_loop(call: Callable[[], _T]) -> _T:
+    """Call what starts an event loop of its own: in another thread and waiting for it, where one runs in this one.
+
+    Interrupted, it stops what runs there, and waits for that.
+    """
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return call()
+    scope = Scope()
+
+    def call_in_scope() -> _T:
+        with entered(scope):
+            return call()
+
+    with stoppable(scope.stop), ThreadPoolExecutor(1, thread_name_prefix="orchestrator-run") as thread:
+        done = thread.submit(contextvars.copy_context().run, call_in_scope)
+        try:
+            return done.result()
+        except KeyboardInterrupt:
+            scope.stop()
+            wait([done])
+            raise
