@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.agents import AgentOrchestrator, run_agent_task
     from orchestrator.async_runner import AsyncExecutionResult, AsyncParallelRunner, AsyncTaskResult
     from orchestrator.cli.interactive import run_orchestrator
     from orchestrator.cli.registry import cli_commands
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         CycleError,
         DependencyResolutionError,
         OrchestratorTimeoutError,
+        PipelineError,
         StateError,
         StepError,
         StoreError,
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
         run_parallel_async,
         run_script,
     )
+    from orchestrator.pipelines.bridge import CICDBridge, OrchestratorBridge, run_ci_stage
+    from orchestrator.pipelines.flow import create_pipeline_workflow
+    from orchestrator.pipelines.model import PipelineConfig, StageConfig
     from orchestrator.pool.pool import Pool
     from orchestrator.results import ExecutionResult
     from orchestrator.retries import RetryPolicy, with_retry
@@ -64,6 +69,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.7"
 
 __all__ = [
+    "AgentOrchestrator",
     "AsyncExecutionResult",
     "AsyncJob",
     "AsyncJobStatus",
@@ -71,6 +77,7 @@ __all__ = [
     "AsyncScheduler",
     "AsyncTaskResult",
     "BatchRunner",
+    "CICDBridge",
     "ConcurrencyError",
     "ConfigError",
     "CycleError",
@@ -81,13 +88,17 @@ __all__ = [
     "Finished",
     "Limits",
     "Listener",
+    "OrchestratorBridge",
     "OrchestratorTimeoutError",
     "ParallelRunner",
+    "PipelineConfig",
+    "PipelineError",
     "Pool",
     "Printed",
     "RetryPolicy",
     "Retrying",
     "SchedulerMetrics",
+    "StageConfig",
     "Started",
     "StateError",
     "StepError",
@@ -106,6 +117,7 @@ __all__ = [
     "chain_scripts",
     "cli_commands",
     "condition",
+    "create_pipeline_workflow",
     "discover_scripts",
     "fan_out_fan_in",
     "get_script_config",
@@ -116,7 +128,9 @@ __all__ = [
     "result_of",
     "retry",
     "run",
+    "run_agent_task",
     "run_async",
+    "run_ci_stage",
     "run_function",
     "run_orchestrator",
     "run_parallel",
@@ -130,6 +144,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "agents": ("AgentOrchestrator", "run_agent_task"),
     "async_runner": ("AsyncExecutionResult", "AsyncParallelRunner", "AsyncTaskResult"),
     "cli.interactive": ("run_orchestrator",),
     "cli.registry": ("cli_commands",),
@@ -142,6 +157,7 @@ _HOMES = {
         "CycleError",
         "DependencyResolutionError",
         "OrchestratorTimeoutError",
+        "PipelineError",
         "StateError",
         "StepError",
         "StoreError",
@@ -160,6 +176,9 @@ _HOMES = {
         "run_parallel_async",
         "run_script",
     ),
+    "pipelines.bridge": ("CICDBridge", "OrchestratorBridge", "run_ci_stage"),
+    "pipelines.flow": ("create_pipeline_workflow",),
+    "pipelines.model": ("PipelineConfig", "StageConfig"),
     "pool.pool": ("Pool",),
     "results": ("ExecutionResult",),
     "retries": ("RetryPolicy", "with_retry"),

@@ -8,10 +8,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
-import importlib.machinery
-import importlib.util
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FunctionType
@@ -22,6 +19,7 @@ from orchestrator.dag.model import Task
 from orchestrator.dag.workflow import Workflow
 from orchestrator.exceptions import ConfigError
 from orchestrator.programs import Program, Script, shell_of
+from orchestrator.python_files import execute
 from orchestrator.retries import RetryPolicy
 from orchestrator.settings import WORKFLOWS_FILE
 from orchestrator.steps import Steps
@@ -94,7 +92,7 @@ def load_python(reference: str) -> Workflow:
     missing or no workflow.
     """
     path, _, variable = reference.rpartition(":")
-    module = _executed(path)
+    module = execute(path, "workflows")
     where = visible(os.path.relpath(path))
     if variable not in module:
         made = [name for name, value in module.items() if isinstance(value, (Workflow, Steps))]
@@ -113,45 +111,6 @@ def load_python(reference: str) -> Workflow:
     if not isinstance(value, Workflow):
         raise ConfigError(f"{where}: {variable} is no Workflow, but {type(value).__name__}")
     return value
-
-
-def _executed(path: str) -> Mapping[str, Any]:
-    """Execute a Python file as a module that nobody can import, and return what it defines.
-
-    So its functions travel to workers by value, as those of a script do. Its folder comes first in sys.path.
-    """
-    name = f"workflows of {path}"  # nobody can import that: else pickle would, and execute the file again
-    where = visible(os.path.relpath(path))
-    loader = importlib.machinery.SourceFileLoader(name, os.path.abspath(path))
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    folder = os.path.dirname(os.path.abspath(path))
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    sys.modules[name] = module  # while it runs: dataclasses look their module up
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # standard output is for what its workflows are asked for
-            loader.exec_module(module)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no file {where}") from error
-    except SyntaxError as error:
-        raise ConfigError(f"{where}, line {error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"{where}{_line_in(error, path)}: {type(error).__name__}: {error}") from error
-    finally:
-        del sys.modules[name]
-    return vars(module)
-
-
-def _line_in(error: BaseException, path: str) -> str:
-    """Return the last line of the file that an error came through, for a message."""
-    trace, line = error.__traceback__, 0
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == os.path.abspath(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return f", line {line}" if line else ""
 
 
 def _listed(path: str) -> Iterator[tuple[str, str]]:

@@ -48,14 +48,14 @@ class Config:
 
 
 def load_config(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """Return the config as a dict with the sections `defaults`, `scripts`, `workflows` and `discovery`.
+    """Return the config as a dict with the sections `defaults`, `scripts`, `workflows`, `agents` and `discovery`.
 
     `path` names the file; without it the nearest one is taken, see `read_config`, which also raises what this does.
     Timeouts are seconds as floats, memory is bytes, `jobs` a whole number or text such as "50%" or "auto"; paths
     are absolute. `defaults` and `discovery` have all their keys, the others those that are set.
 
     >>> sorted(load_config())
-    ['defaults', 'discovery', 'scripts', 'workflows']
+    ['agents', 'defaults', 'discovery', 'scripts', 'workflows']
     """
     return read_config(path).values
 
@@ -77,6 +77,7 @@ def read_config(path: str | os.PathLike[str] | None = None) -> Config:
         "defaults": {"jobs": None, "timeout": None, "memory": None, "retries": 0, "env": {}},
         "scripts": {},
         "workflows": {},
+        "agents": {},
         "discovery": {"root": None, "include": [], "exclude": []},
     }
     file = _find() if path is None else os.fsdecode(path)

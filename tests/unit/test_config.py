@@ -22,6 +22,7 @@ NOTHING: dict[str, Any] = {
     "defaults": {"jobs": None, "timeout": None, "memory": None, "retries": 0, "env": {}},
     "scripts": {},
     "workflows": {},
+    "agents": {},
     "discovery": {"root": None, "include": [], "exclude": []},
 }
 
@@ -145,6 +146,17 @@ depends_on = ["fetch"]
 cwd = "/data"
 [workflows.flow]
 python = "flows.py:nightly"
+[agents."the writer"]
+command = ["./write", "--prompt", "{task}"]
+description = "Writes"
+timeout = "5m"
+memory = "1G"
+retries = 1
+concurrency = 2
+env = {STYLE = "plain"}
+cwd = "texts"
+[agents.reader]
+python = "lib/readers.py:read"
 [discovery]
 root = "scripts"
 include = ["*.sh"]
@@ -176,6 +188,19 @@ def test_values_are_seconds_bytes_and_absolute_paths(write: Write, project: Path
                 },
             },
             "flow": {"python": f"{project}/flows.py:nightly"},
+        },
+        "agents": {
+            "the writer": {
+                "command": ["./write", "--prompt", "{task}"],
+                "description": "Writes",
+                "timeout": 300.0,
+                "memory": 1 << 30,
+                "retries": 1,
+                "concurrency": 2,
+                "env": {"STYLE": "plain"},
+                "cwd": str(project / "texts"),
+            },
+            "reader": {"python": f"{project}/lib/readers.py:read"},
         },
         "discovery": {"root": str(project / "scripts"), "include": ["*.sh"], "exclude": []},
     }

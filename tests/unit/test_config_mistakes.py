@@ -30,7 +30,9 @@ def test_an_unknown_key_names_the_file_the_key_and_the_closest_known_one(write: 
 
 def test_an_unknown_key_like_no_other_is_told_with_those_known(write: Write) -> None:
     write("[zzz]")
-    assert mistake() == "orchestrator.toml: zzz: unknown key. Known here: defaults, discovery, scripts, workflows"
+    assert (
+        mistake() == "orchestrator.toml: zzz: unknown key. Known here: agents, defaults, discovery, scripts, workflows"
+    )
 
 
 def test_a_mistake_in_yaml_is_told_with_its_line(write: Write) -> None:
@@ -104,6 +106,19 @@ def test_a_key_of_a_pyproject_is_named_in_full(write: Write) -> None:
         ("workflows.w.steps.s.run", "", "must not be empty"),
         ("workflows.w.steps.s.run", 5, "must be a shell line or a list of text, not 5"),
         ("workflows.w.descripton", "x", "did you mean 'description'"),
+        ("agents", {"": {"command": ["x"]}}, "must not be empty"),
+        ("agents.a", {}, "must have either 'command' or 'python', and has neither"),
+        ("agents.a", {"command": ["x"], "python": "a.py:b"}, "'command' or 'python', not both"),
+        ("agents.a.command", "mytool {task}", "must be a list of text, not 'mytool {task}' (text): write ["),
+        ("agents.a.command", ["x", 5], "agents.a.command[1]: must be text, not 5"),
+        ("agents.a.command", [], "must name a program first"),
+        ("agents.a.command", ["{task}"], "lets the task choose the program"),
+        ("agents.a.command", ["sh", "-c", "mytool {task}"], "lets sh run the task as a program"),
+        ("agents.a.python", "agents:review", 'such as "flows.py:nightly"'),
+        ("agents.a", {"python": "a.py:b", "env": {"SECRET": "s3"}}, "agents.a.env: is for commands"),
+        ("agents.a", {"python": "a.py:b", "cwd": "."}, "agents.a.cwd: is for commands"),
+        ("agents.a.concurrency", 0, "must be a whole number, 1 or more"),
+        ("agents.a.concurency", 1, "did you mean 'concurrency'"),
         ("discovery.include", "*.py", 'write ["*.py"]'),
         ("discovery.root", 5, "must be text"),
     ],

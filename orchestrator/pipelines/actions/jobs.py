@@ -1,0 +1,267 @@
+"""Jobs as tasks of a workflow: what a combination of a matrix is called, when it runs, what it hands on to others.
+
+A matrix that is known beforehand makes a task for each combination. One that an earlier job's outputs say makes one
+task, whose parts are the combinations.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+from orchestrator.dag.model import Declined, TaskResult
+from orchestrator.exceptions import ConfigError
+from orchestrator.outcome import Ending, Outcome
+from orchestrator.pipelines.actions.concurrency import Superseded, turn_of
+from orchestrator.pipelines.actions.expressions import ExpressionError, Scope, Template, Value, parse_template, truthy
+from orchestrator.pipelines.actions.group import Group
+from orchestrator.pipelines.actions.host import Host
+from orchestrator.pipelines.actions.matrix import combinations, label
+from orchestrator.pipelines.actions.model import Concurrency, JobDefinition, Matrix, WorkflowFile
+from orchestrator.pipelines.actions.running import JobEnd, Order, run_job
+from orchestrator.pipelines.cancellation import Cancellation
+from orchestrator.pipelines.gates import Status, execution_of, is_tolerated, status_functions, status_of
+from orchestrator.pipelines.sequence import cancelled, joined
+from orchestrator.results import ExecutionResult, result_of_outcome
+
+_FOREIGN = ("windows", "macos", "mac-")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What all jobs of a run share. `tasks` gives for each job's id the names of its tasks."""
+
+    file: WorkflowFile
+    host: Host
+    cancellation: Cancellation
+    tasks: Mapping[str, Sequence[str]]
+    ancestors: Mapping[str, frozenset[str]]
+
+    def needs(self, job: JobDefinition, results: Mapping[str, TaskResult]) -> dict[str, Value]:
+        """Return the context `needs` of a job: what came of each job that it names, and its outputs."""
+        return {other: self._need(other, results) for other in job.needs}
+
+    def status(self, job: str, results: Mapping[str, TaskResult]) -> Status:
+        """Return what came of a job, all its combinations together."""
+        found = {
+            Status.SUCCESS if is_tolerated(results[name]) else status_of(results[name])
+            for name in self.tasks[job]
+            if name in results
+        }
+        for status in (Status.FAILURE, Status.CANCELLED, Status.SUCCESS):
+            if status in found:
+                return status
+        return Status.SKIPPED
+
+    def _need(self, job: str, results: Mapping[str, TaskResult]) -> Value:
+        outputs: dict[str, Value] = {}
+        for name in self.tasks[job]:
+            own = execution_of(results[name]) if name in results else None
+            if own is not None and isinstance(own.value, JobEnd):
+                outputs |= {key: value for key, value in own.value.outputs.items() if value or key not in outputs}
+        return {"result": self.status(job, results).value, "outputs": outputs}
+
+
+def base_contexts(host: Host, job: str) -> dict[str, Value]:
+    """Return the contexts that are known before any job has run."""
+    return {"github": {**host.github, "job": job}, "vars": {}, "inputs": {}}
+
+
+class JobGate:
+    """The condition of a job's task: its `if`, and whether this machine is what it runs on."""
+
+    def __init__(self, plan: Plan, job: JobDefinition, matrix: Mapping[str, Value] | None) -> None:
+        self._plan = plan
+        self._job = job
+        self._matrix = matrix
+
+    def __call__(self, results: dict[str, TaskResult]) -> bool | Declined:
+        """Say yes, or why not. Raises ExpressionError for an expression that cannot be evaluated."""
+        plan, job = self._plan, self._job
+        bad = {other: plan.status(other, results) for other in job.needs}
+        bad = {other: status for other, status in bad.items() if status is not Status.SUCCESS}
+        failed = any(plan.status(other, results) is Status.FAILURE for other in plan.ancestors[job.id])
+        stopped = plan.cancellation.requested
+        functions = status_functions(success=not bad and not stopped, failure=failed and not stopped, cancelled=stopped)
+        contexts = {**base_contexts(plan.host, job.id), "needs": plan.needs(job, results)}
+        if not truthy(job.condition.evaluate(Scope(contexts, functions))):
+            if stopped:
+                return Declined("the run was cancelled")
+            if bad and not job.condition.functions & {"failure", "always", "cancelled"}:
+                other, status = next(iter(bad.items()))
+                return Declined(f"{other!r} ended with {status.value!r}")
+            return Declined(f"its condition does not hold: {job.condition.text}")
+        if self._matrix is None:
+            return True
+        foreign = foreign_system(job, {**contexts, "matrix": dict(self._matrix), "strategy": {}})
+        return Declined(f"it runs on {foreign!r}, and this is Linux") if foreign else True
+
+
+def foreign_system(job: JobDefinition, contexts: Mapping[str, Value]) -> str | None:
+    """Return the label of another operating system that a job asks for; None if it can run here."""
+    for template in job.runs_on:
+        value = template.value(Scope(contexts, {}))
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and text.lower().startswith(_FOREIGN):
+                return text
+    return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JobAction:
+    """A job to be called: one combination of its matrix; or, if `matrix` is None, all of them, worked out first."""
+
+    plan: Plan
+    job: JobDefinition
+    name: str
+    matrix: Mapping[str, Value] | None
+    group: Group
+    place: tuple[int, int]
+    """Its number, from 0, and how many there are, in the context `strategy`."""
+
+    def __call__(self, _task_results: Mapping[str, TaskResult]) -> ExecutionResult:
+        """Run it."""
+        if self.job.refusal is not None:
+            note = self.job.refusal
+            outcome = Outcome(Ending.RAISED, reason=f"{note.place}: refused: {note.what}\n", return_code=1)
+            return result_of_outcome(outcome, self.name)
+        needs = self.plan.needs(self.job, _task_results)
+        try:
+            if self.matrix is None:
+                return self._run_all(needs)
+            return self._run_one(self.name, self.matrix, self.group, self.place, needs)
+        except (ExpressionError, ConfigError) as error:
+            outcome = Outcome(Ending.RAISED, reason=f"{self.job.place}: {error}\n", return_code=1)
+            return result_of_outcome(outcome, self.name)
+
+    def _run_one(
+        self, name: str, matrix: Mapping[str, Value], group: Group, place: tuple[int, int], needs: Mapping[str, Value]
+    ) -> ExecutionResult:
+        job = self.job
+        told: dict[str, Value] = {
+            "job-index": place[0],
+            "job-total": place[1],
+            "fail-fast": group.fail_fast,
+            "max-parallel": group.max_parallel or place[1],
+        }
+        order = Order(job, self.plan.file, self.plan.host, name, matrix, needs, told, group.cancellation)
+        regardless = bool(job.condition.functions & {"always", "cancelled"})
+        run = run_job if job.concurrency is None else partial(in_turn, job.concurrency)
+        return group.run(name, partial(run, order), regardless=regardless)
+
+    def _run_all(self, needs: Mapping[str, Value]) -> ExecutionResult:
+        """Work the matrix out and run its combinations beside each other, each in a thread."""
+        contexts = {**base_contexts(self.plan.host, self.job.id), "needs": dict(needs)}
+        found = combinations_of(self.job, contexts)
+        names = [f"{self.job.id} ({label(one)})" if one else self.job.id for one in found]
+        group = group_of(self.job, self.plan.cancellation, contexts)
+
+        def run(place: int) -> ExecutionResult:
+            foreign = foreign_system(self.job, {**contexts, "matrix": dict(found[place]), "strategy": {}})
+            if foreign:
+                reason = f"skipped: it runs on {foreign!r}, and this is Linux\n"
+                return result_of_outcome(Outcome(Ending.SKIPPED, reason=reason, return_code=1), names[place])
+            return self._run_one(names[place], found[place], group, (place, len(found)), needs)
+
+        start = time.monotonic()
+        with ThreadPoolExecutor(len(found), thread_name_prefix="orchestrator-job") as threads:
+            # Each thread sees what this one does: who stops it, and who hears what is printed.
+            futures = [threads.submit(contextvars.copy_context().run, run, place) for place in range(len(found))]
+            parts = [future.result() for future in futures]
+        bad = [part for part in parts if part.ending not in (Ending.OK, Ending.SKIPPED)]
+        counted = [part for part in bad if not part.tolerated]
+        decisive = next(iter([part for part in counted if part.ending is not Ending.CANCELLED] or counted or bad), None)
+        ends = [part.value for part in parts if isinstance(part.value, JobEnd)]
+        outputs = {key: value for end in ends for key, value in end.outputs.items() if value}
+        whole = joined(self.name, parts, decisive, f"{decisive.name!r} failed: {decisive.reason}" if decisive else "")
+        end = JobEnd(outputs, "".join(end.summary for end in ends))
+        seconds = time.monotonic() - start  # they ran beside each other
+        return replace(whole, value=end, tolerated=bool(bad) and not counted, execution_time=seconds)
+
+
+def in_turn(concurrency: Concurrency, order: Order) -> ExecutionResult:
+    """Run a job when nobody else of its concurrency group is under way."""
+    contexts = order.contexts()
+    mine = Cancellation(order.cancellation)
+    try:
+        with turn_of(
+            f"{order.host.github['repository']}/{concurrency.group.fill(Scope(contexts, {}))}",
+            cancel_in_progress=flag(concurrency.cancel_in_progress, contexts),
+            cancelled=lambda: mine.requested,
+            stop=mine.request,
+        ):
+            return run_job(replace(order, cancellation=mine))
+    except Superseded as error:
+        reason = f"cancelled: {error}\n"
+        return replace(cancelled(order.label), error=reason, reason=reason)
+
+
+def combinations_of(job: JobDefinition, contexts: Mapping[str, Value]) -> list[Mapping[str, Value]]:
+    """Return the combinations of a job's matrix; a single empty one without a matrix. Raises ConfigError."""
+    matrix = job.strategy.matrix
+    if matrix is None:
+        return [{}]
+    scope = Scope(contexts, {})
+    if isinstance(matrix, Template):
+        value = matrix.value(scope)
+        if not isinstance(value, dict):
+            raise ConfigError(f"its matrix is no object: {matrix.text}")
+        return [*combinations(value)]
+    whole: dict[str, Value] = {name: _evaluated(axis, scope) for name, axis in matrix.axes.items()}
+    for key, entries in (("include", matrix.include), ("exclude", matrix.exclude)):
+        if entries:
+            whole[key] = _evaluated(entries if isinstance(entries, Template) else list(entries), scope)
+    return [*combinations(whole)]
+
+
+def contexts_of_matrix(job: JobDefinition) -> frozenset[str]:
+    """Return the contexts that a job's matrix, and how it is run, ask for."""
+    strategy = job.strategy
+    found: set[str] = set()
+    todo: list[object] = [strategy.matrix, strategy.fail_fast, strategy.max_parallel]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Matrix):
+            todo += [*value.axes.values(), value.include, value.exclude]
+        elif isinstance(value, Template):
+            found |= value.contexts
+        elif isinstance(value, str):
+            found |= parse_template(value).contexts
+        elif isinstance(value, Mapping):
+            todo += value.values()
+        elif isinstance(value, (list, tuple)):
+            todo += value
+    return frozenset(found)
+
+
+def group_of(job: JobDefinition, run: Cancellation, contexts: Mapping[str, Value]) -> Group:
+    """Return the group of a job's combinations. Raises ConfigError for a number of jobs that is none."""
+    most = job.strategy.max_parallel
+    if isinstance(most, Template):
+        value = most.value(Scope(contexts, {}))
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 1 or value != int(value):
+            raise ConfigError(f"max-parallel must be a whole number above zero, not {value!r}")
+        most = int(value)
+    return Group(run, fail_fast=flag(job.strategy.fail_fast, contexts), max_parallel=most)
+
+
+def flag(value: Template | bool, contexts: Mapping[str, Value]) -> bool:
+    """Return whether something holds that may stand as an expression."""
+    return value if isinstance(value, bool) else truthy(value.value(Scope(contexts, {})))
+
+
+def _evaluated(value: Value | Template, scope: Scope) -> Value:
+    """Return a value with the expressions in its texts worked out."""
+    if isinstance(value, Template):
+        return value.value(scope)
+    if isinstance(value, str):
+        return parse_template(value).value(scope)
+    if isinstance(value, list):
+        return [_evaluated(item, scope) for item in value]
+    if isinstance(value, dict):
+        return {key: _evaluated(item, scope) for key, item in value.items()}
+    return value

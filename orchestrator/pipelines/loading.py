@@ -1,0 +1,188 @@
+"""Pipelines from files: our own form, and workflow files of GitHub Actions; for whoever lists, shows or runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from orchestrator.config.places import hint
+from orchestrator.config.syntax import read_text
+from orchestrator.config.yaml_syntax import read_document
+from orchestrator.dag.model import Task
+from orchestrator.dag.workflow import Workflow
+from orchestrator.exceptions import ConfigError
+from orchestrator.pipelines.actions.expressions import Value
+from orchestrator.pipelines.actions.flow import turn_of_file, workflow_of
+from orchestrator.pipelines.actions.host import Host, host_of
+from orchestrator.pipelines.actions.jobs import JobAction
+from orchestrator.pipelines.actions.model import Note, StepDefinition, WorkflowFile
+from orchestrator.pipelines.actions.reading import is_workflow, read_workflow
+from orchestrator.pipelines.cancellation import Cancellation
+from orchestrator.pipelines.files import read_pipeline
+from orchestrator.pipelines.flow import ancestors_of, create_pipeline_workflow
+from orchestrator.pipelines.model import PipelineConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What people are shown of a stage or job: what it waits for, its condition, its commands or steps."""
+
+    name: str
+    needs: tuple[str, ...]
+    condition: str
+    lines: tuple[str, ...]
+
+
+class Pipeline:
+    """A pipeline that was read from a file. Its workflow can be run once.
+
+    `noun` is what one of its tasks is called; a request of the `cancellation` stops what runs, but for what says
+    `always()`; `notes` tell what will not be as it is where the file comes from.
+    """
+
+    noun: str
+    name: str
+    notes: Sequence[Note] = ()
+
+    def __init__(self) -> None:
+        self.cancellation = Cancellation()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The notes that people have to know of, each with its place."""
+        return tuple(f"{note.place}: {note.kind}: {note.what}" for note in self.notes if note.kind != "no-op")
+
+    def rows(self) -> list[Row]:
+        """Return its stages or jobs, in the order of the file."""
+        raise NotImplementedError
+
+    def workflow(self, *, only: Collection[str] = (), **options: Any) -> Workflow:
+        """Return a workflow with a task for each; of `only`, if any are named, those and what they wait for.
+
+        The keyword options are those of Workflow. Raises ConfigError for a name that it does not have.
+        """
+        raise NotImplementedError
+
+    def row_of(self, task: Task) -> str:
+        """Return the name of the row that a task of its workflow belongs to."""
+        return task.name
+
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        """Wait until nothing else of its concurrency group is under way, and be it while the context lasts.
+
+        Raises Superseded when something newer came while it waited.
+        """
+        return contextlib.nullcontext()
+
+
+def load_pipeline(
+    path: str | os.PathLike[str], *, event_name: str = "push", event: Mapping[str, Value] | None = None
+) -> Pipeline:
+    """Read a pipeline, whichever form the file has: `.toml` is our own; YAML with `jobs` is a workflow of GitHub's.
+
+    `event_name` and `event`, its payload, are for the context `github` of a workflow file.
+
+    Raises ConfigError for a file that cannot be read and for every mistake in it, with its place; CycleError for stages
+    or jobs that wait for each other in a circle.
+    """
+    file = os.fspath(path)
+    if not file.endswith(".toml") and is_workflow(read_document(read_text(file, file), file).value):
+        return ActionsPipeline(read_workflow(file), event_name, event or {})
+    return StagesPipeline(read_pipeline(file))
+
+
+class StagesPipeline(Pipeline):
+    """A pipeline in our own form."""
+
+    noun = "stage"
+
+    def __init__(self, config: PipelineConfig) -> None:
+        super().__init__()
+        self.name = config.name
+        self._config = config
+
+    def rows(self) -> list[Row]:
+        """Return its stages."""
+        needs = self._config.needs()
+        return [
+            Row(
+                stage.name,
+                tuple(needs[stage.name]),
+                stage.condition if isinstance(stage.condition, str) else "",
+                tuple(stage.commands),
+            )
+            for stage in self._config.stages
+        ]
+
+    def workflow(self, *, only: Collection[str] = (), **options: Any) -> Workflow:
+        """Return a workflow with a task for each stage."""
+        needs = self._config.needs()
+        names = _wanted(only, needs, "stage")
+        stages = [replace(stage, depends_on=needs[stage.name]) for stage in self._config.stages if stage.name in names]
+        part = replace(self._config, stages=stages, parallel_stages=[])
+        return create_pipeline_workflow(part, cancellation=self.cancellation, **options)
+
+
+class ActionsPipeline(Pipeline):
+    """A workflow file of GitHub Actions."""
+
+    noun = "job"
+
+    def __init__(self, file: WorkflowFile, event_name: str, event: Mapping[str, Value]) -> None:
+        super().__init__()
+        self.name = file.name
+        self.notes = file.notes
+        self._file = file
+        self._event = event_name, event
+
+    @cached_property
+    def _host(self) -> Host:
+        return host_of(self._file, *self._event)
+
+    def rows(self) -> list[Row]:
+        """Return its jobs."""
+        return [
+            Row(
+                job.id,
+                job.needs,
+                job.condition.text,
+                (f"refused: {job.refusal.what}",) if job.refusal else tuple(map(_line_of, job.steps)),
+            )
+            for job in self._file.jobs.values()
+        ]
+
+    def workflow(self, *, only: Collection[str] = (), **options: Any) -> Workflow:
+        """Return a workflow with a task for each job, or for each combination of its matrix."""
+        needs = {job.id: job.needs for job in self._file.jobs.values()}
+        names = _wanted(only, needs, "job")
+        jobs = {name: job for name, job in self._file.jobs.items() if name in names}
+        return workflow_of(replace(self._file, jobs=jobs), self._host, self.cancellation, **options)
+
+    def row_of(self, task: Task) -> str:
+        """Return the id of a task's job."""
+        return task.action.job.id if isinstance(task.action, JobAction) else task.name
+
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        """Wait for its turn, if the file has a concurrency group."""
+        return turn_of_file(self._file, self._host, self.cancellation)
+
+
+def _line_of(step: StepDefinition) -> str:
+    """Return a step in one line, as people are shown it."""
+    what = step.name.text if step.name is not None else step.run.text if step.run is not None else str(step.uses)
+    line = next(iter(what.strip().splitlines()), "")
+    note = step.refusal or step.skip or step.no_op
+    return f"{line}  [{note.kind}: {note.what}]" if note is not None else line
+
+
+def _wanted(only: Collection[str], needs: Mapping[str, Sequence[str]], noun: str) -> set[str]:
+    """Return the names that are wanted and those that they wait for; all if none is named."""
+    ancestors = ancestors_of(needs)
+    for name in only:
+        if name not in needs:
+            raise ConfigError(f"there is no {noun} {name!r}{hint(name, needs)}")
+    return {other for name in only or needs for other in (name, *ancestors[name])}
