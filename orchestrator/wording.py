@@ -1,6 +1,16 @@
-"""Durations, sizes, numbers and names, as people read them. Pure functions."""
+"""Durations, sizes, numbers, names and the output of programs, as people read them. Pure functions."""
 
 from __future__ import annotations
+
+import re
+
+_ESCAPE_SEQUENCES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor moves (CSI)
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # titles (OSC, DCS)
+    r"|\x1b[ -/]*[0-~]"  # the rest: reset, character sets
+)
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab and newline, direction marks, and halves of surrogate pairs."""
 
 
 def duration(seconds: float) -> str:
@@ -61,3 +71,28 @@ def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # how Python carries a byte that is no UTF-8 (PEP 383)
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def neutral(output: str) -> str:
+    r"""Return a program's output as text that cannot steer a terminal.
+
+    Escape sequences, control and direction characters are removed; of a line that was overwritten
+    after a carriage return, the last state is kept, as a terminal shows it.
+
+    >>> neutral("\x1b[31mred\x1b[0m 10%\r20%\r\n")
+    '20%\n'
+    """
+    lines = output.split("\n")
+    shown = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines) if "\r" in output else output
+    return _CONTROLS.sub("", _ESCAPE_SEQUENCES.sub("", shown))
+
+
+def end_of(output: str, lines: int) -> tuple[list[str], bool]:
+    """Return the last lines of a program's output, neutralised, and whether any came before them.
+
+    A line of more than 1000 characters is cut.
+    """
+    reach = output[-lines * 2000 :]
+    kept = neutral(reach).rstrip("\n").split("\n")
+    cut = len(reach) < len(output) or len(kept) > lines
+    return [line if len(line) <= 1000 else "…" + line[-999:] for line in kept[-lines:]], cut

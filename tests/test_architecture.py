@@ -64,6 +64,8 @@ _HOMES = {
     "click": {"orchestrator.cli"},
     "rich": {"orchestrator.cli"},
     "mcp": {"orchestrator.mcp_tools"},
+    "pydantic": {"orchestrator.mcp_tools"},
+    "anyio": {"orchestrator.mcp_tools"},
     "psutil": {"orchestrator.pool", "workers.tree"},
     "loky": {"orchestrator.pool", "orchestrator.cli"},  # the command line asks it for the number of CPUs
     "subprocess": {"orchestrator.pool"},

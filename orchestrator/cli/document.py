@@ -38,7 +38,9 @@ def describe(order: Order, index: int, result: ExecutionResult) -> dict[str, Any
 def document_of_record(record: Record, exit_code: int) -> str:
     """Return one JSON document, ASCII only, with all that is known about a run."""
     tasks = [_with_output(record.order, index, result) for index, result in record.results.items()]
-    return _dump({**_summary(record, exit_code), f"{record.order.noun}s": tasks})
+    # "jobs" is how many run at a time, so the jobs of a workflow file are tasks here.
+    key = "tasks" if record.order.noun == "job" else f"{record.order.noun}s"
+    return _dump({**_summary(record, exit_code), key: tasks})
 
 
 def line_of_record(record: Record, exit_code: int) -> str:
@@ -106,7 +108,29 @@ def _script_of(task: Task) -> dict[str, Any]:
 
 def _with_output(order: Order, index: int, result: ExecutionResult) -> dict[str, Any]:
     stdout, stderr = (stream.decode("utf-8", "replace") for stream in result.streams)
-    return {**describe(order, index, result), "stdout": stdout, "stderr": stderr}
+    document = {**describe(order, index, result), "stdout": stdout, "stderr": stderr}
+    if result.tolerated:
+        document["tolerated"] = True
+    if result.stages:
+        document["parts"] = [_part(part) for part in result.stages]
+    return document
+
+
+def _part(result: ExecutionResult) -> dict[str, Any]:
+    """Return a command of a stage, or a step of a job."""
+    stdout, stderr = (stream.decode("utf-8", "replace") for stream in result.streams)
+    part = {
+        "name": unicode(result.name),
+        "ending": result.ending.value,
+        "success": result.success,
+        "tolerated": result.tolerated,
+        "return_code": result.return_code,
+        "reason": reason(result),
+        "seconds": round(result.execution_time, 6),
+        "stdout": stdout,
+        "stderr": stderr,
+    }
+    return {**part, "parts": [_part(inner) for inner in result.stages]} if result.stages else part
 
 
 def _summary(record: Record, exit_code: int) -> dict[str, Any]:

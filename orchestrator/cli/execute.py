@@ -12,7 +12,7 @@ from orchestrator.cli.display import Display
 from orchestrator.cli.order import Order
 from orchestrator.cli.record import Record
 from orchestrator.cli.results_folder import ResultsFolder
-from orchestrator.cli.signals import StopSignals
+from orchestrator.cli.signals import Stoppable, StopSignals
 from orchestrator.dag.workflow import Workflow
 from orchestrator.events import Event, Finished, Listener, Started
 from orchestrator.exceptions import ConcurrencyError, OrchestratorTimeoutError, TaskFailedError
@@ -28,12 +28,13 @@ def execute(
     heard: Listener | None = None,
     live_output: bool = False,
     own: Workflow | None = None,
+    runner: Stoppable | None = None,
     at_once: bool = False,
 ) -> Record:
     """Run the tasks of an order to their end. Signals are handled meanwhile, so: main thread only.
 
     `heard` hears of each event first. `own` is the workflow that the tasks belong to, where they are not for us to run
-    in a pool of ours. With `at_once` the first Ctrl-C stops what runs.
+    in a pool of ours. Signals stop the `runner` (None: the workflow); with `at_once` the first Ctrl-C stops what runs.
     """
     results: dict[int, ExecutionResult] = {}
 
@@ -53,7 +54,7 @@ def execute(
     with Pool(order.jobs) as pool:
         flow = own or order.workflow(executor=pool, live_output=live_output)
         flow.add_listener(listen)
-        signals = StopSignals(flow, display, at_once=at_once)
+        signals = StopSignals(runner or flow, display, at_once=at_once)
         with signals.listening(), display.watching(pool.snapshot):
             try:
                 flow.run()

@@ -8,8 +8,21 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator.cli.pages import WithHelp
-from orchestrator.cli.readings import AXIS, DURATION, HALT, JOBS, LIMIT, MEMORY, RETRIES, TIMEOUT, VARIABLE, Halt
+from orchestrator.cli.readings import (
+    AXIS,
+    DURATION,
+    HALT,
+    JOBS,
+    LIMIT,
+    MEMORY,
+    RETRIES,
+    TIMEOUT,
+    VARIABLE,
+    Halt,
+    Reading,
+)
 from orchestrator.limits import GRACE_SECONDS
+from orchestrator.reports.system import JUNIT_FILE, read_ci
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 Axes = tuple[tuple[str, tuple[str, ...]], ...]
@@ -228,6 +241,20 @@ showing = together(
     _output("--tag", is_flag=True, help="Show the output of each script, its name before every line."),
     _output("--line-buffer", is_flag=True, help="Show each line of output as it comes."),
     _output("-k", "--keep-order", is_flag=True, help="Show output in the order of the scripts, not as they finish."),
+    _output(
+        "--junit",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help=f"Write a JUnit report, as Jenkins and GitLab read it [there {JUNIT_FILE}].",
+    ),
+    _output(
+        "--ci",
+        type=Reading("SYSTEM", read_ci),
+        default="auto",
+        metavar="SYSTEM[,-WHAT]",
+        help="Speak to a CI system: auto, github, gitlab, jenkins or off, without WHAT: annotations, groups, junit, "
+        "summary [auto: that of the environment].",
+    ),
     color,
 )
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "run": "Run one script, or a workflow by its name.",
     "pipe": "Run commands, each reading what the one before printed.",
     "chain": "Run scripts one after another, up to the first failure.",
+    "ci": "Run pipelines, and workflow files of GitHub Actions.",
     "workflows": "List the workflows of this project.",
     "discover": "List the scripts of this project.",
     "config": "Show the settings in force, and where each comes from.",

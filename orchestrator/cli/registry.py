@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypedDict
 
 import click
@@ -39,21 +39,30 @@ def cli_commands() -> dict[str, Command]:
     keyword.
 
     >>> sorted(cli_commands())[:3]
-    ['batch', 'chain', 'config']
+    ['batch', 'chain', 'ci run']
     >>> cli_commands()["run"]["args"][0]["name"]
     'name'
     """
-    return {name: _described(load_command(name)) for name in COMMANDS}
+    return {name: _described(name, command) for name, command in _commands()}
 
 
-def _described(command: click.Command) -> Command:
+def _commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield every command; those of a group by two words, such as "ci run"."""
+    for name in COMMANDS:
+        command = load_command(name)
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", found) for inner, found in command.commands.items())
+        else:
+            yield name, command
+
+
+def _described(name: str, command: click.Command) -> Command:
     parameters = [parameter for parameter in command.params if parameter.name is not None]
     args = [_argument(parameter) for parameter in parameters]
     if isinstance(command, CommandWithArguments):
         text = "arguments for the scripts, after --"
         args.append(Argument(name="arguments", flags=[], help=text, required=False, multiple=True, is_flag=False))
-    assert command.short_help is not None
-    return Command(help=command.short_help, handler=_handler(command), args=args)
+    return Command(help=command.get_short_help_str(100), handler=_handler(name, command), args=args)
 
 
 def _argument(parameter: click.Parameter) -> Argument:
@@ -68,10 +77,10 @@ def _argument(parameter: click.Parameter) -> Argument:
     )
 
 
-def _handler(command: click.Command) -> Callable[..., int]:
+def _handler(name: str, command: click.Command) -> Callable[..., int]:
     def handler(**given: Any) -> int:
         words = list(_words(command, given))
-        return guarded(lambda: command.main(words, prog_name=f"orchestrator {command.name}", standalone_mode=False))
+        return guarded(lambda: command.main(words, prog_name=f"orchestrator {name}", standalone_mode=False))
 
     handler.__name__ = handler.__qualname__ = str(command.name)
     handler.__doc__ = command.help

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, assert_never
 
 from rich.cells import cell_len, set_cell_size
@@ -12,6 +13,7 @@ from rich.text import Text
 from orchestrator.cli.record import Record, reason, was_run
 from orchestrator.cli.wording import end_of, neutral, shorten
 from orchestrator.outcome import Ending
+from orchestrator.reports.run import Entry, Run
 from orchestrator.results import ExecutionResult
 from orchestrator.wording import count, duration, size
 
@@ -45,16 +47,43 @@ def section(label: str, result: ExecutionResult, lines: int | None = None) -> It
     heading.append(f" after {duration(result.execution_time)}")
     if result.attempts > 1:
         heading.append(f", attempt {result.attempts}")
+    if result.tolerated and not result.success:
+        heading.append(", as it may")
     yield heading
     if not result.success:
         yield from _indented(end_of(reason(result), TAIL_LINES)[0], 3)
+    if result.stages:
+        yield from _parts(result.stages, lines, 3)
+    else:
+        yield from _streams(result, lines, 3)
+    yield Text()
+
+
+def _parts(parts: Sequence[ExecutionResult], lines: int | None, columns: int) -> Iterator[Text]:
+    """Show the commands of a stage or the steps of a job: how each ended, and what those printed that matter."""
+    for part in parts:
+        heading = Text.assemble(" " * columns, ("· ", style_of(part.ending)), neutral(part.name))
+        heading.append(f": {part.ending.value}", style_of(part.ending))
+        if was_run(part):
+            heading.append(f" after {duration(part.execution_time)}")
+        elif part.reason:
+            heading.append(f", {neutral(part.reason).strip().removeprefix('skipped: ')}")
+        yield heading
+        if part.stages:
+            yield from _parts(part.stages, lines, columns + 3)
+        elif not part.success or lines is None:
+            yield from _streams(part, lines, columns + 3)
+
+
+def _streams(result: ExecutionResult, lines: int | None, columns: int) -> Iterator[Text]:
+    """Show what was printed: all of it, or the last lines of each stream."""
     for name, stream in zip(("stdout", "stderr"), result.streams, strict=True):
         text = stream.decode("utf-8", "replace")
         kept, cut = end_of(text, lines) if lines else (neutral(text).rstrip("\n").split("\n"), False)
         if any(kept):
-            yield Text(f"   {name}, the last {count(lines or 0, 'line')}:" if cut else f"   {name}:", "dim")
-            yield from _indented(kept, 5)
-    yield Text()
+            heading = f"{name}, the last {count(lines or 0, 'line')}:" if cut else f"{name}:"
+            yield Text(" " * columns + heading, "dim")
+            yield from _indented(kept, columns + 2)
 
 
 def _indented(lines: Sequence[str], columns: int) -> Iterator[Text]:
@@ -152,3 +181,19 @@ def totals(record: Record) -> Text:
     if record.ended_early:
         line.append(f", given up because {record.ended_early}")
     return line
+
+
+def run_of(record: Record) -> Run:
+    """Return a run as the reports see it."""
+    order = record.order
+    trouble = record.problem and f"the run could not go on: {record.problem}"
+    if record.stopped_by is not None:
+        trouble = f"stopped by {record.stopped_by.name}"
+    return Run(
+        tuple(Entry(order.label(index), record.results.get(index)) for index in range(len(order.tasks))),
+        str(totals(record)),
+        record.seconds,
+        datetime.now(UTC) - timedelta(seconds=record.seconds),
+        order.noun,
+        trouble or record.ended_early,
+    )

@@ -15,10 +15,12 @@ from orchestrator.cli.order import Order
 from orchestrator.cli.streams import Outlet, is_smart_terminal
 from orchestrator.dag.workflow import Workflow
 from orchestrator.events import Listener
+from orchestrator.reports.system import OFF, Ci
 
 if TYPE_CHECKING:
     from orchestrator.cli.display import Display
     from orchestrator.cli.results_folder import ResultsFolder
+    from orchestrator.cli.signals import Stoppable
     from orchestrator.cli.voice import Voice
 
 
@@ -47,6 +49,8 @@ class View:
     tag: bool = False
     line_buffer: bool = False
     keep_order: bool = False
+    junit: str | None = None
+    ci: Ci = OFF
     color: bool | None = None
 
     def __post_init__(self) -> None:
@@ -69,6 +73,21 @@ class View:
         """Whether standard output is for a program, so that what people read goes to standard error."""
         return self.as_json or self.jsonl
 
+    @property
+    def marks(self) -> bool:
+        """Whether a CI system's marks may stand on standard output: where all of it is for people."""
+        return not (self.machine or self.lines or self.quiet)
+
+    @property
+    def folds(self) -> bool:
+        """Whether the output of each task stands between marks of the CI system's, which fold it or guard it."""
+        return self.marks and ("groups" in self.ci.features or (self.verbose and self.ci.guards))
+
+    @property
+    def passes_through(self) -> bool:
+        """Whether nothing is asked for that a script with our standard streams would not do."""
+        return not self.ci.asked and self == View(color=self.color, ci=self.ci)
+
     def outlets(self) -> tuple[Outlet, Outlet]:
         """Return standard output and standard error."""
         return Outlet(sys.stdout, self.color), Outlet(sys.stderr, self.color)
@@ -82,6 +101,10 @@ class View:
             voice = JsonLines(order)
         elif self.lines:
             voice = Lines(order, tag=self.tag, live=self.line_buffer)
+        elif self.folds:
+            from orchestrator.cli.folds import Folds
+
+            voice = Folds(order, self.ci)
         elif self.verbose:
             voice = Sections(order)
         return InOrder(voice) if self.keep_order else voice
@@ -94,7 +117,8 @@ class View:
         spoken = err if self.as_json else out
         if is_smart_terminal(sys.stderr) and not self.quiet:
             return LiveDisplay(order, self.voice(order), spoken, err)
-        return LineDisplay(order, self.voice(order), spoken, err, quiet=self.quiet or self.verbose or self.tag)
+        quiet = self.quiet or self.verbose or self.tag or self.folds
+        return LineDisplay(order, self.voice(order), spoken, err, quiet=quiet)
 
     def folder(self, order: Order) -> ResultsFolder | None:
         """Return where results are kept, made and tried."""
@@ -123,12 +147,13 @@ def carry_out(
     dry_run: bool,
     heard: Listener | None = None,
     own: Workflow | None = None,
+    runner: Stoppable | None = None,
     at_once: bool = False,
 ) -> int:
     """Run an order, or say what would run, as the view has it; return the exit code.
 
-    `heard` hears of what happens before anybody is shown it. `own` is a workflow that is not ours to make anew. With
-    `at_once` the first signal stops what runs.
+    `heard` hears of what happens before anybody is shown it. `own` is a workflow that is not ours to make anew,
+    `runner` what signals stop instead of it. With `at_once` the first signal stops what runs.
     """
     out, err = view.outlets()
 
@@ -139,10 +164,15 @@ def carry_out(
         return tell_order(order, out, as_json=view.machine)
 
     from orchestrator.cli.execute import execute
+    from orchestrator.cli.report import run_of
+    from orchestrator.reports.telling import write_reports
 
     folder = view.folder(order)
     display = view.display(order, out, err)
     aside = contextlib.redirect_stdout(sys.stderr) if view.machine or view.lines else contextlib.nullcontext()
     with aside:  # what functions in this process print would get among what programs read
-        record = execute(order, display, folder, heard=heard, live_output=view.line_buffer, own=own, at_once=at_once)
-    return tell_record(record, folder, out, err, view)
+        record = execute(
+            order, display, folder,
+            heard=heard, live_output=view.line_buffer, own=own, runner=runner, at_once=at_once,
+        )  # fmt: skip
+    return tell_record(record, folder, out, err, view, list(write_reports(run_of(record), view.ci, view.junit)))

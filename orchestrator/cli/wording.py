@@ -1,46 +1,15 @@
-"""Foreign text, as it may be shown on a terminal. Pure functions; for durations see `orchestrator.wording`."""
+"""Foreign text, as it may be shown on a terminal. Pure functions; `orchestrator.wording` has those for any reader."""
 
 from __future__ import annotations
 
-import re
+from orchestrator.wording import end_of, neutral
 
-_ESCAPE_SEQUENCES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor moves (CSI)
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # titles (OSC, DCS)
-    r"|\x1b[ -/]*[0-~]"  # the rest: reset, character sets
-)
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters except tab and newline, direction marks, and halves of surrogate pairs."""
+__all__ = ["end_of", "neutral", "shorten", "unicode"]
 
 
 def unicode(name: str) -> str:
     """Return a name as Unicode text, with U+FFFD for bytes that are no UTF-8."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def neutral(output: str) -> str:
-    r"""Return a program's output as text that cannot steer a terminal.
-
-    Escape sequences, control and direction characters are removed; of a line that was overwritten
-    after a carriage return, the last state is kept, as a terminal shows it.
-
-    >>> neutral("\x1b[31mred\x1b[0m 10%\r20%\r\n")
-    '20%\n'
-    """
-    lines = output.split("\n")
-    shown = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines) if "\r" in output else output
-    return _CONTROLS.sub("", _ESCAPE_SEQUENCES.sub("", shown))
-
-
-def end_of(output: str, lines: int) -> tuple[list[str], bool]:
-    """Return the last lines of a program's output, neutralised, and whether any came before them.
-
-    A line of more than 1000 characters is cut.
-    """
-    reach = output[-lines * 2000 :]
-    kept = neutral(reach).rstrip("\n").split("\n")
-    cut = len(reach) < len(output) or len(kept) > lines
-    return [line if len(line) <= 1000 else "…" + line[-999:] for line in kept[-lines:]], cut
 
 
 def shorten(text: str, columns: int) -> str:

@@ -6,6 +6,7 @@ systems call. `files` reads pipelines from files; `actions` is for those of GitH
 
 from orchestrator.pipelines.bridge import CICDBridge, OrchestratorBridge, run_ci_stage
 from orchestrator.pipelines.flow import create_pipeline_workflow
+from orchestrator.pipelines.loading import load_pipeline
 from orchestrator.pipelines.model import PipelineConfig, StageConfig
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "PipelineConfig",
     "StageConfig",
     "create_pipeline_workflow",
+    "load_pipeline",
     "run_ci_stage",
 ]

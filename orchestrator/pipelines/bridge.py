@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,8 @@ from orchestrator.exceptions import OrchestratorTimeoutError
 from orchestrator.limits import check_env
 from orchestrator.pipelines.flow import create_pipeline_workflow
 from orchestrator.pipelines.model import PipelineConfig, StageConfig
+from orchestrator.pipelines.report import fold, report
+from orchestrator.reports.system import read_ci
 from orchestrator.results import ExecutionResult
 from orchestrator.stopping import outside_of_a_loop
 
@@ -71,6 +74,7 @@ class OrchestratorBridge:
         def hear(event: Event) -> None:
             if isinstance(event, Finished):
                 results[event.index] = event.result
+            self.heard(event)
 
         flow.add_listener(hear)
         if self._listener is not None:
@@ -84,6 +88,9 @@ class OrchestratorBridge:
             self._flows.remove(flow)
         return [results[index] for index in range(len(config.stages))]
 
+    def heard(self, event: Event) -> None:
+        """Hear what happens, before the listener does: for bridges that tell it on."""
+
     def cancel(self) -> None:
         """Stop the pipelines under way; `run_pipeline` then returns. Safe in any thread and in a signal handler."""
         for flow in tuple(self._flows):
@@ -91,7 +98,36 @@ class OrchestratorBridge:
 
 
 class CICDBridge(OrchestratorBridge):
-    """Run stages as a CI system does. The parameters are those of OrchestratorBridge."""
+    """Run pipelines and stages as a CI system does, and inside of one tell it what came of them.
+
+    `ci` is the system, as the command line's option of this name has it: "auto", the one of the environment (outside
+    of any: none), "github", "gitlab", "jenkins" or "off", and after commas what it is not told: "auto,-summary".
+    GitHub and GitLab get a fold for each stage on standard output, GitHub also annotations and the summary of the
+    step; GitLab and Jenkins the JUnit report, as `junit` names it (None: `orchestrator-junit.xml`), which others get
+    if it is named. The other parameters are those of OrchestratorBridge.
+
+    Raises ValueError for a system that it does not know.
+
+    >>> CICDBridge(ci="off").run_ci_stage(StageConfig("greet", ["echo hello", "echo world"])).output
+    'hello\\nworld\\n'
+    """
+
+    def __init__(self, *, ci: str = "auto", junit: str | os.PathLike[str] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._ci = read_ci(ci)
+        self._junit = junit
+
+    def run_pipeline(self, config: PipelineConfig) -> list[ExecutionResult]:
+        """Do as OrchestratorBridge does, and tell the CI system; what cannot be written is said on standard output."""
+        start = time.monotonic()
+        results = super().run_pipeline(config)
+        print(report(self._ci, self._junit, results, time.monotonic() - start), end="", flush=True)
+        return results
+
+    def heard(self, event: Event) -> None:
+        """Print the fold of a stage that has ended."""
+        if isinstance(event, Finished):
+            print(fold(self._ci, event.result), end="", flush=True)
 
     def run_ci_stage(self, stage: StageConfig) -> ExecutionResult:
         """Run one stage, with its attempts, and return what came of it; whatever it depends on is left aside.
@@ -104,9 +140,5 @@ class CICDBridge(OrchestratorBridge):
 
 
 def run_ci_stage(stage: StageConfig) -> ExecutionResult:
-    """Run one stage in the present directory and return what came of it, as `CICDBridge.run_ci_stage` does.
-
-    >>> run_ci_stage(StageConfig("greet", ["echo hello", "echo world"])).output
-    'hello\\nworld\\n'
-    """
+    """Run one stage in the present directory and return what came of it, as `CICDBridge.run_ci_stage` does."""
     return CICDBridge().run_ci_stage(stage)

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.dag.model import Task
 from orchestrator.dag.workflow import Workflow
+from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.pipelines.cancellation import Cancellation
 from orchestrator.pipelines.model import PipelineConfig
 from orchestrator.pipelines.stage import Gate, Stage, Surroundings
@@ -20,15 +21,17 @@ def create_pipeline_workflow(
     config: PipelineConfig,
     *,
     artifacts: str | os.PathLike[str] | None = None,
+    limits: Limits = NO_LIMITS,
     cancellation: Cancellation | None = None,
     **options: Any,
 ) -> Workflow:
     """Return a workflow with a task for each stage, in order, that runs as the pipeline says.
 
     The value of a stage's task is an ExecutionResult; a failed one has it in its error. `artifacts` is a folder where
-    the stages' artifacts are copied to, each stage's in a folder of its own. The keyword options are those of Workflow:
-    without `max_concurrency` stages that may run at once do, up to 256. A request of the `cancellation` stops what runs,
-    and then only stages run whose condition says `always()` or `cancelled()`.
+    the stages' artifacts are copied to, each stage's in a folder of its own; `limits` are the most that a stage may
+    use, whatever it says itself. The keyword options are those of Workflow:
+    without `max_concurrency` stages that may run at once do, up to 256. A request of the `cancellation` stops what
+    runs, and then only stages run whose condition says `always()` or `cancelled()`.
 
     Raises TypeError for what is no pipeline; and, if it was changed after it was made, what making it raises.
     """
@@ -39,6 +42,7 @@ def create_pipeline_workflow(
         env=config.env,
         cwd=os.path.abspath(config.cwd or os.curdir),
         artifacts=None if artifacts is None else os.path.abspath(artifacts),
+        limits=limits,
         cancellation=cancellation or Cancellation(),
     )
     ancestors = ancestors_of(needs)

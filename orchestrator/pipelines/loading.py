@@ -15,6 +15,7 @@ from orchestrator.config.yaml_syntax import read_document
 from orchestrator.dag.model import Task
 from orchestrator.dag.workflow import Workflow
 from orchestrator.exceptions import ConfigError
+from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.pipelines.actions.expressions import Value
 from orchestrator.pipelines.actions.flow import turn_of_file, workflow_of
 from orchestrator.pipelines.actions.host import Host, host_of
@@ -60,10 +61,11 @@ class Pipeline:
         """Return its stages or jobs, in the order of the file."""
         raise NotImplementedError
 
-    def workflow(self, *, only: Collection[str] = (), **options: Any) -> Workflow:
+    def workflow(self, *, only: Collection[str] = (), limits: Limits = NO_LIMITS, **options: Any) -> Workflow:
         """Return a workflow with a task for each; of `only`, if any are named, those and what they wait for.
 
-        The keyword options are those of Workflow. Raises ConfigError for a name that it does not have.
+        `limits` are the most that each may use, whatever it says itself. The keyword options are those of Workflow.
+        Raises ConfigError for a name that it does not have.
         """
         raise NotImplementedError
 
@@ -118,13 +120,13 @@ class StagesPipeline(Pipeline):
             for stage in self._config.stages
         ]
 
-    def workflow(self, *, only: Collection[str] = (), **options: Any) -> Workflow:
+    def workflow(self, *, only: Collection[str] = (), limits: Limits = NO_LIMITS, **options: Any) -> Workflow:
         """Return a workflow with a task for each stage."""
         needs = self._config.needs()
         names = _wanted(only, needs, "stage")
         stages = [replace(stage, depends_on=needs[stage.name]) for stage in self._config.stages if stage.name in names]
         part = replace(self._config, stages=stages, parallel_stages=[])
-        return create_pipeline_workflow(part, cancellation=self.cancellation, **options)
+        return create_pipeline_workflow(part, limits=limits, cancellation=self.cancellation, **options)
 
 
 class ActionsPipeline(Pipeline):
@@ -155,12 +157,12 @@ class ActionsPipeline(Pipeline):
             for job in self._file.jobs.values()
         ]
 
-    def workflow(self, *, only: Collection[str] = (), **options: Any) -> Workflow:
+    def workflow(self, *, only: Collection[str] = (), limits: Limits = NO_LIMITS, **options: Any) -> Workflow:
         """Return a workflow with a task for each job, or for each combination of its matrix."""
         needs = {job.id: job.needs for job in self._file.jobs.values()}
         names = _wanted(only, needs, "job")
         jobs = {name: job for name, job in self._file.jobs.items() if name in names}
-        return workflow_of(replace(self._file, jobs=jobs), self._host, self.cancellation, **options)
+        return workflow_of(replace(self._file, jobs=jobs), self._host, self.cancellation, limits, **options)
 
     def row_of(self, task: Task) -> str:
         """Return the id of a task's job."""

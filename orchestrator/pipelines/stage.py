@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from orchestrator.dag.model import Declined, TaskResult
-from orchestrator.limits import Limits
+from orchestrator.limits import Limits, tighter
 from orchestrator.outcome import Ending
 from orchestrator.pipelines.actions.expressions import Scope, truthy
 from orchestrator.pipelines.cancellation import Cancellation
@@ -23,11 +23,15 @@ from orchestrator.results import ExecutionResult
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all stages of one run share: variables, their directory, where artifacts are kept, the order to stop."""
+    """What all stages of one run share: variables, their directory, the most they may use, the order to stop.
+
+    `artifacts` is where artifacts are kept, if they are.
+    """
 
     env: Mapping[str, str]
     cwd: str
     artifacts: str | None
+    limits: Limits
     cancellation: Cancellation
 
 
@@ -38,13 +42,14 @@ class Stage:
         self._config = config
         self._around = around
         self._cwd = os.path.join(around.cwd, config.cwd or "")
+        self._limits = tighter(config.limits, around.limits)
         regardless = callable(config.condition) or config.expression.functions & {"always", "cancelled"}
         self._cancellation = None if regardless else around.cancellation
 
     def __call__(self) -> ExecutionResult:
         """Run it."""
         config = self._config
-        clock = Clock(config.timeout)
+        clock = Clock(self._limits.seconds)
         results: list[ExecutionResult] = []
         reason = ""
         for number, command in enumerate(config.commands, 1):
@@ -60,7 +65,7 @@ class Stage:
 
     def _run(self, command: str, clock: Clock) -> ExecutionResult:
         config = self._config
-        limits = Limits(memory=config.memory_limit, grace=config.grace)
+        limits = replace(self._limits, seconds=None)  # the clock has them, for all commands together
         env = {**self._around.env, **config.env}
         program = shell_of(command, f"a command of {config}", limits=limits, env=env, cwd=self._cwd)
         if self._cancellation is not None and self._cancellation.requested:

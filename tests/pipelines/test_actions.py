@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import ConfigError, Ending, ExecutionResult
+from orchestrator import ConfigError, Ending, ExecutionResult, Limits
 from orchestrator.pipelines.actions.concurrency import Superseded
 from orchestrator.pipelines.actions.running import JobEnd
 from orchestrator.pipelines.loading import Pipeline, load_pipeline
@@ -758,3 +758,11 @@ def test_a_whole_file_runs_and_what_is_refused_alone_fails(
     assert ended == FILES[name], {job: results[job].error for job in ended}
     refused = {warning.partition(": refused")[0] for warning in pipeline.warnings if ": refused: " in warning}
     assert refused or not any("refused" in result.error for result in results.values())
+
+
+@pytest.mark.parametrize("limits", [Limits(0.5), Limits(memory="100M")])
+def test_jobs_keep_to_the_limits_that_whoever_runs_them_sets(tmp_path: Path, limits: Limits) -> None:
+    hog = "python3 -c 'import time; held = bytearray(b\"x\") * (300 << 20); time.sleep(60)'"
+    job = f"a:\n  runs-on: x\n  timeout-minutes: 60\n  steps:\n    - run: |\n        {hog}\n"
+    ending = ran(tmp_path, job, limits=limits)["a"].ending
+    assert ending is (Ending.TIMED_OUT if limits.seconds else Ending.OUT_OF_MEMORY)

@@ -431,3 +431,68 @@ def test_a_driver_killed_in_the_middle_leaves_no_command(tmp_path: Path) -> None
     wait_gone(int(command))
     thread.join(20)
     assert found[0].ending is Ending.CRASHED
+
+
+# Inside of a CI system
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty working directory outside of any CI system."""
+    github = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
+    for name in (*github, "GITLAB_CI", "JENKINS_URL", "JENKINS_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+FAILING = [stage("good", "echo ::error::forged"), stage("bad", "python3 bad.py"), stage("late")]
+
+
+def test_outside_of_any_system_a_bridge_prints_and_writes_nothing(
+    outside: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    CICDBridge().run_pipeline(PipelineConfig(list(FAILING)))
+    assert capfd.readouterr() == ("", "")
+    assert list(outside.iterdir()) == []
+
+
+def test_github_gets_folds_with_a_guard_an_annotation_and_the_summary(
+    outside: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(outside / "summary.md"))
+    (outside / "bad.py").write_text("\n\nraise ValueError('no good')\n")
+    CICDBridge().run_pipeline(PipelineConfig(list(FAILING)))
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("::group::good: ok after")
+    assert lines[1].startswith("::stop-commands::")
+    token = lines[1].rpartition("::")[2]
+    assert lines[2:5] == ["::error::forged", f"::{token}::", "::endgroup::"]
+    (error,) = [line for line in lines if line.startswith("::error ")]
+    assert error.startswith("::error file=bad.py,line=3,title=bad%3A raised after")
+    assert "ValueError: no good" in error
+    assert "1 raised" in (outside / "summary.md").read_text()
+
+
+def test_gitlab_gets_sections_and_a_junit_report_and_each_can_be_switched_off(
+    outside: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITLAB_CI", "true")
+    CICDBridge().run_ci_stage(stage("a b"))
+    out = capfd.readouterr().out
+    assert "section_start:" in out
+    assert ":a_b-" in out
+    assert out.count("section_end:") == 1
+    assert 'name="a b"' in (outside / "orchestrator-junit.xml").read_text()
+    (outside / "orchestrator-junit.xml").unlink()
+    CICDBridge(ci="auto,-groups,-junit").run_ci_stage(stage("a"))
+    assert capfd.readouterr().out == ""
+    CICDBridge(ci="off", junit=outside / "mine.xml").run_ci_stage(stage("a"))
+    assert capfd.readouterr().out == ""
+    assert [path.name for path in outside.iterdir()] == ["mine.xml"]
+
+
+def test_a_system_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="write auto, github, gitlab, jenkins or off"):
+        CICDBridge(ci="travis")

@@ -24,6 +24,9 @@ LINES = {
     "workflows": "workflows",
     "discover": "discover -0",
     "config": "config",
+    "ci": "ci run --list flow.yml",
+    "ci schema": "ci schema",
+    "mcp": "mcp --help",
     "info": "info",
     "help": "--help",
     "help of a command": "batch --help",
@@ -38,6 +41,7 @@ def project(shell: Shell) -> Shell:
     shell.folder /= "a folder with  spaces"
     shell.folder.mkdir()
     shell.files(orchestrator_toml=CONFIG, a_py="print('fine')\n", flows_py="no python\n")
+    shell.script("flow.yml", "stages: [{name: a, commands: [echo fine]}]\n")
     os.chmod(shell.folder / shell.script("say", "#!/bin/sh\necho fine\n"), 0o755)
     return shell
 
@@ -119,7 +123,8 @@ def test_a_working_directory_that_is_gone_is_said_and_no_fault_of_ours(shell: Sh
     """X7"""
     lines = {**LINES, "absolute": "batch /bin/true"}
     ended = all_of(shell, lines, "mkdir gone && cd gone && rmdir ../gone && {}")
-    for name in ("pipe", "pipe as JSON", "config", "info", "help", "help of a command", "version"):
+    assert ended.pop("ci")[0] == 2  # there is no such file
+    for name in ("pipe", "pipe as JSON", "config", "info", "help", "help of a command", "version", "ci schema", "mcp"):
         assert ended.pop(name)[0] == 0, name
     for name, (code, _, said) in ended.items():
         assert code == 3, name
@@ -150,7 +155,7 @@ def completed(shell: Shell, words: str) -> list[str]:
 def test_completion_offers_commands_options_workflows_and_scripts_and_else_files(project: Shell) -> None:
     project.script("jobs/clean.py")
     project.script("create.py")
-    assert completed(project, "orchestrator c") == ["plain,chain", "plain,config"]
+    assert completed(project, "orchestrator c") == ["plain,chain", "plain,ci", "plain,config"]
     assert completed(project, "orchestrator batch --fail") == ["plain,--fail-fast"]
     assert completed(project, "orchestrator run c") == ["plain,cd", "plain,ci", "plain,create.py"]
     assert completed(project, "orchestrator run zz") == ["file,zz"]

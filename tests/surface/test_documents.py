@@ -126,7 +126,9 @@ def test_every_key_of_the_example_config_is_explained() -> None:
 
 
 def _long_options() -> Iterator[tuple[str, str]]:
-    for command in (program, *map(load_command, COMMANDS)):
+    commands = [program, *map(load_command, COMMANDS)]
+    commands += [inner for group in commands[1:] if isinstance(group, click.Group) for inner in group.commands.values()]
+    for command in commands:
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 for option in (*parameter.opts, *parameter.secondary_opts):

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.dag.model import Task
 from orchestrator.dag.workflow import Workflow
 from orchestrator.exceptions import ConfigError
+from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.pipelines.actions.concurrency import turn_of
 from orchestrator.pipelines.actions.expressions import ExpressionError, Scope, Value
 from orchestrator.pipelines.actions.group import Group
@@ -29,16 +30,19 @@ from orchestrator.pipelines.cancellation import Cancellation
 from orchestrator.pipelines.flow import ancestors_of, at_once
 
 
-def workflow_of(file: WorkflowFile, host: Host, cancellation: Cancellation, **options: Any) -> Workflow:
+def workflow_of(
+    file: WorkflowFile, host: Host, cancellation: Cancellation, limits: Limits = NO_LIMITS, **options: Any
+) -> Workflow:
     """Return the workflow that runs the jobs of a file.
 
-    The value of a task is an ExecutionResult, whose `stages` are the steps. The keyword options are those of Workflow.
+    The value of a task is an ExecutionResult, whose `stages` are the steps. `limits` are the most that a job may use in
+    time, and each of its steps in memory, whatever they say themselves. The keyword options are those of Workflow.
 
     Raises ConfigError for a matrix that is none.
     """
     ancestors = ancestors_of({job.id: job.needs for job in file.jobs.values()})
     tasks: dict[str, tuple[str, ...]] = {}
-    plan = Plan(file, host, cancellation, tasks, ancestors)
+    plan = Plan(file, host, limits, cancellation, tasks, ancestors)
     actions: list[tuple[JobDefinition, JobAction]] = []
     taken: set[str] = set()
     for job in file.jobs.values():

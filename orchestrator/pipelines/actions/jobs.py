@@ -15,6 +15,7 @@ from functools import partial
 
 from orchestrator.dag.model import Declined, TaskResult
 from orchestrator.exceptions import ConfigError
+from orchestrator.limits import Limits
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pipelines.actions.concurrency import Superseded, turn_of
 from orchestrator.pipelines.actions.expressions import ExpressionError, Scope, Template, Value, parse_template, truthy
@@ -37,6 +38,7 @@ class Plan:
 
     file: WorkflowFile
     host: Host
+    limits: Limits
     cancellation: Cancellation
     tasks: Mapping[str, Sequence[str]]
     ancestors: Mapping[str, frozenset[str]]
@@ -148,7 +150,8 @@ class JobAction:
             "fail-fast": group.fail_fast,
             "max-parallel": group.max_parallel or place[1],
         }
-        order = Order(job, self.plan.file, self.plan.host, name, matrix, needs, told, group.cancellation)
+        plan = self.plan
+        order = Order(job, plan.file, plan.host, plan.limits, name, matrix, needs, told, group.cancellation)
         regardless = bool(job.condition.functions & {"always", "cancelled"})
         run = run_job if job.concurrency is None else partial(in_turn, job.concurrency)
         return group.run(name, partial(run, order), regardless=regardless)

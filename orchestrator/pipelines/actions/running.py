@@ -16,12 +16,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from orchestrator.limits import Limits
+from orchestrator.limits import Limits, tighter
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pipelines.actions.command_files import CommandFileError, CommandFiles
 from orchestrator.pipelines.actions.expressions import ExpressionError, Scope, Template, Value, text_of, truthy
 from orchestrator.pipelines.actions.hashing import hash_files
 from orchestrator.pipelines.actions.host import Host
+from orchestrator.pipelines.actions.keys import shell_verdict
 from orchestrator.pipelines.actions.model import JobDefinition, StepDefinition, WorkflowFile
 from orchestrator.pipelines.cancellation import Cancellation
 from orchestrator.pipelines.gates import Status, status_functions, status_of
@@ -60,6 +61,7 @@ class Order:
     job: JobDefinition
     file: WorkflowFile
     host: Host
+    limits: Limits
     label: str
     matrix: Mapping[str, Value]
     needs: Mapping[str, Value]
@@ -131,7 +133,8 @@ class _JobRun:
     def _prepare(self) -> None:
         """Work out what holds for all steps: variables, the time limit."""
         order, job = self._order, self._order.job
-        self._clock = Clock(self._seconds(job.timeout_minutes, self._scope()) or JOB_SECONDS)
+        own = Limits(self._seconds(job.timeout_minutes, self._scope()) or JOB_SECONDS)
+        self._clock = Clock(tighter(own, order.limits).seconds)
         self._variables = order.host.variables(job.id, self._runner)
         event = os.path.join(self._temp, "event.json")
         with open(event, "w", encoding="utf-8") as payload:
@@ -171,14 +174,12 @@ class _JobRun:
         """Return what came of a step whose variables are known: run, or not."""
         if not truthy(step.condition.evaluate(self._scope(env))):
             return _skipped(name, self._why_not(step))
-        note = step.refusal or step.skip or step.no_op
         if step.refusal is not None:
             return _failed(name, f"{step.refusal.place}: refused: {step.refusal.what}")
         if step.skip is not None:
             return _skipped(name, step.skip.what)
-        if step.run is None:
-            outcome = Outcome(Ending.OK, stderr=f"[{note.what if note else 'nothing to do'}]\n".encode())
-            return result_of_outcome(outcome, name)
+        if step.no_op is not None:
+            return result_of_outcome(Outcome(Ending.OK, stderr=f"[{step.no_op.what}]\n".encode()), name)
         return self._run(step, name, env)
 
     def _why_not(self, step: StepDefinition) -> str:
@@ -195,7 +196,7 @@ class _JobRun:
         argv = self._command_line(step, step.run.fill(scope), scope)
         folder = step.working_directory or job.defaults.working_directory
         cwd = os.path.join(self._order.host.workspace, folder.fill(scope) if folder is not None else "")
-        limits = Limits(self._seconds(step.timeout_minutes, scope))
+        limits = tighter(Limits(self._seconds(step.timeout_minutes, scope)), self._order.limits)
         variables = {**self._variables, **env, **files.variables}
         if self._state.path:
             variables["PATH"] = os.pathsep.join([*self._state.path, env.get("PATH") or os.environ.get("PATH", "")])
@@ -292,7 +293,7 @@ class _JobRun:
         template = step.shell or self._order.job.defaults.shell
         shell = template.fill(scope) if template is not None else ""
         line = _SHELLS.get(shell, shell) or ("bash -e {0}" if shutil.which("bash") else "sh -e {0}")
-        if "{0}" not in line:
+        if shell and shell_verdict(shell) != "supported":
             raise JobError(f"the shell {shell!r} is not known here: bash, sh, python, or a line with {{0}} in it")
         path = os.path.join(self._temp, f"step-{step.number}{'.py' if shell == 'python' else '.sh'}")
         with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:

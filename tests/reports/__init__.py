@@ -1,0 +1,1 @@
+"""Tests of the reports as pure functions: values in, text out."""
