@@ -1,4 +1,4 @@
-"""Tools that an agent calls, as plain functions: what they take and return is JSON, or a dataclass that is."""
+"""The tools that need no server: plain functions, whose arguments and answers are JSON, or a dataclass that is."""
 
 from __future__ import annotations
 
