@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -25,6 +26,10 @@ from workers.tree import COOKIE
 _MARK = f"{os.getpid()}-{secrets.token_hex(8)}"
 """Inherited by whatever these tests start, daemons included, so that leftovers can be told from strangers."""
 os.environ["ORCHESTRATOR_TESTS"] = _MARK
+
+# No test is timed: on a busy machine a tiny example takes long.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 _SETTLE_SECONDS = 5.0
 """What is to go may take this long: bounded by the slowest of the promises (orphans of a killed driver)."""

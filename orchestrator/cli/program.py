@@ -32,7 +32,7 @@ COMMANDS = {
     "config": "Show the settings in force, and where each comes from.",
     "info": "Show versions, limits of this machine, and how to get completion.",
     "menu": "Choose scripts and workflows from a menu.",
-    "mcp": "Serve this project to an agent, over MCP on standard input and output.",
+    "mcp": "Serve this project to an agent, over MCP.",
 }
 """Name of each command, and what it does: so the help page needs to import none of them.
 
