@@ -54,7 +54,9 @@ def execute(
     with Pool(order.jobs) as pool:
         flow = own or order.workflow(executor=pool, live_output=live_output)
         flow.add_listener(listen)
-        signals = StopSignals(runner or flow, display, at_once=at_once)
+        signals = StopSignals(
+            runner or flow, display, at_once=at_once, draining="cancelling" if runner else "waiting for"
+        )
         with signals.listening(), display.watching(pool.snapshot):
             try:
                 flow.run()

@@ -237,23 +237,23 @@ showing = together(
         "printed. The schema is in docs/cli.md.",
     ),
     _output("-q", "--quiet", is_flag=True, help="Show only failures and the last line."),
-    _output("-v", "--verbose", is_flag=True, help="Show the output of each script when it has finished."),
-    _output("--tag", is_flag=True, help="Show the output of each script, its name before every line."),
+    _output("-v", "--verbose", is_flag=True, help="Show the output of each when it has finished."),
+    _output("--tag", is_flag=True, help="Show the output of each, its name before every line."),
     _output("--line-buffer", is_flag=True, help="Show each line of output as it comes."),
-    _output("-k", "--keep-order", is_flag=True, help="Show output in the order of the scripts, not as they finish."),
+    _output("-k", "--keep-order", is_flag=True, help="Show output in the given order, not as they finish."),
     _output(
         "--junit",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help=f"Write a JUnit report, as Jenkins and GitLab read it [there {JUNIT_FILE}].",
+        help=f"Write a JUnit report to FILE [under GitLab and Jenkins {JUNIT_FILE}, else none].",
     ),
     _output(
         "--ci",
         type=Reading("SYSTEM", read_ci),
         default="auto",
         metavar="SYSTEM[,-WHAT]",
-        help="Speak to a CI system: auto, github, gitlab, jenkins or off, without WHAT: annotations, groups, junit, "
-        "summary [auto: that of the environment].",
+        help="Report in the words of a CI system: auto (the one around us), github, gitlab, jenkins or off; each -WHAT "
+        "leaves out annotations, groups, junit or summary [auto].",
     ),
     color,
 )

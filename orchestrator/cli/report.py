@@ -48,7 +48,7 @@ def section(label: str, result: ExecutionResult, lines: int | None = None) -> It
     if result.attempts > 1:
         heading.append(f", attempt {result.attempts}")
     if result.tolerated and not result.success:
-        heading.append(", as it may")
+        heading.append(", allowed to fail")
     yield heading
     if not result.success:
         yield from _indented(end_of(reason(result), TAIL_LINES)[0], 3)
@@ -105,7 +105,21 @@ def report(record: Record, width: int, *, quiet: bool, told: bool = False) -> It
     if not quiet:
         yield _table(record, width)
         yield Text()
+        yield from _reasons(record)
     yield totals(record)
+
+
+def _reasons(record: Record) -> Iterator[Text]:
+    """Say why stages or jobs were skipped, which their conditions may do."""
+    skipped = [index for index, result in record.results.items() if result.ending is Ending.SKIPPED]
+    if record.order.noun not in ("stage", "job") or not skipped:
+        return
+    for index in skipped[:IDLE_ROWS]:
+        reason = neutral(record.results[index].reason).strip()
+        yield Text(f"{record.order.label(index)}: {reason}", "dim", no_wrap=True)
+    if len(skipped) > IDLE_ROWS:
+        yield Text(f"… and {len(skipped) - IDLE_ROWS} more were skipped", "dim")
+    yield Text()
 
 
 class _Column(NamedTuple):
@@ -175,7 +189,10 @@ def totals(record: Record) -> Text:
     if lost:
         parts.append(Text(f"{lost} without a result", "red"))
     line.append_text(Text(", ").join(parts))
-    line.append(f" in {duration(record.seconds)} ({count(record.order.jobs, 'job')})")
+    jobs = count(record.order.jobs, "job")
+    if record.order.noun in ("stage", "job"):  # where a job is something else
+        jobs = f"{record.order.jobs} at a time"
+    line.append(f" in {duration(record.seconds)} ({jobs})")
     if record.stopped_by:
         line.append(f", stopped by {record.stopped_by.name}")
     if record.ended_early:

@@ -47,10 +47,13 @@ class Notified(Protocol):
 class StopSignals:
     """Handle SIGINT, SIGTERM, SIGHUP and SIGUSR1; `received` is the last one that came of the first three."""
 
-    def __init__(self, runner: Stoppable, display: Notified, *, at_once: bool = False) -> None:
-        """`at_once`: the first signal stops what runs, whichever it is."""
+    def __init__(
+        self, runner: Stoppable, display: Notified, *, at_once: bool = False, draining: str = "waiting for"
+    ) -> None:
+        """`at_once`: the first signal stops what runs, whichever it is. `draining` says what else it does with that."""
         self.received: signal.Signals | None = None
         self._at_once = at_once
+        self._draining = draining
         self._kill = False
         self._runner = runner
         self._display = display
@@ -79,9 +82,9 @@ class StopSignals:
         if self._kill:
             self._display.notify(f"stopping: killing {tasks}")
         elif number == signal.SIGINT:
-            self._display.notify(f"stopping: waiting for {tasks}; press Ctrl-C again to kill them")
+            self._display.notify(f"stopping: {self._draining} {tasks}; press Ctrl-C again to kill them")
         else:
-            self._display.notify(f"stopping: waiting for {tasks}")
+            self._display.notify(f"stopping: {self._draining} {tasks}")
 
     def _tell(self, _number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()

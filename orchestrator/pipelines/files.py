@@ -75,7 +75,8 @@ def _placed(error: PipelineError, place: Place, given: Mapping[str, Any]) -> Con
 
 
 def _stage_of(given: Mapping[str, Any], place: Place) -> StageConfig:
-    terms = {key: value for key, value in given.items() if key not in ("name", "commands", "memory")}
+    kept = ("name", "commands", "memory")
+    terms = {key: value for key, value in given.items() if key not in kept and (key, value) != ("grace", None)}
     try:
         return StageConfig(given["name"], given["commands"], memory_limit=given.get("memory"), **terms)
     except ValueError as error:
@@ -120,6 +121,10 @@ def _condition(value: Any, place: Place) -> str:
     return text
 
 
+def _grace(value: Any, place: Place) -> float | None:
+    return 0.0 if value == 0 and not isinstance(value, bool) else checks.or_null(checks.seconds)(value, place)
+
+
 def _groups(value: Any, place: Place) -> list[list[str]]:
     if not isinstance(value, list):
         raise place.mistake(f"must be a list of lists of stages, not {found(value)}")
@@ -139,7 +144,7 @@ _STAGE: dict[str, checks.Check] = {
     "condition": _condition,
     "artifacts": checks.list_of(checks.words),
     "memory": checks.or_null(checks.amount),
-    "grace": checks.seconds,
+    "grace": _grace,
 }
 _PIPELINE: dict[str, checks.Check] = {
     "$schema": checks.text,

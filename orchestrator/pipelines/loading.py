@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,10 +16,11 @@ from orchestrator.dag.model import Task
 from orchestrator.dag.workflow import Workflow
 from orchestrator.exceptions import ConfigError
 from orchestrator.limits import NO_LIMITS, Limits
-from orchestrator.pipelines.actions.expressions import Value
+from orchestrator.pipelines.actions.expressions import ExpressionError, Value
 from orchestrator.pipelines.actions.flow import turn_of_file, workflow_of
 from orchestrator.pipelines.actions.host import Host, host_of
-from orchestrator.pipelines.actions.jobs import JobAction
+from orchestrator.pipelines.actions.jobs import JobAction, combinations_of, foreign_system
+from orchestrator.pipelines.actions.matrix import label
 from orchestrator.pipelines.actions.model import Note, StepDefinition, WorkflowFile
 from orchestrator.pipelines.actions.reading import is_workflow, read_workflow
 from orchestrator.pipelines.cancellation import Cancellation
@@ -137,7 +138,7 @@ class ActionsPipeline(Pipeline):
     def __init__(self, file: WorkflowFile, event_name: str, event: Mapping[str, Value]) -> None:
         super().__init__()
         self.name = file.name
-        self.notes = file.notes
+        self.notes = (*file.notes, *_foreign(file))
         self._file = file
         self._event = event_name, event
 
@@ -173,10 +174,22 @@ class ActionsPipeline(Pipeline):
         return turn_of_file(self._file, self._host, self.cancellation)
 
 
+def _foreign(file: WorkflowFile) -> Iterator[Note]:
+    """Yield a note for each job that runs on another system, as far as that is known beforehand."""
+    contexts: dict[str, Value] = {"github": {}, "vars": {}, "inputs": {}}
+    for job in file.jobs.values():
+        with contextlib.suppress(ExpressionError, ConfigError):  # what other jobs say is known later
+            for matrix in combinations_of(job, contexts):
+                if found := foreign_system(job, {**contexts, "matrix": dict(matrix), "strategy": {}}):
+                    named = f"{job.id} ({label(matrix)})" if matrix else job.id
+                    yield Note("skipped", f"{job.place}.runs-on", f"{named} runs on {found!r}, and this is Linux")
+
+
 def _line_of(step: StepDefinition) -> str:
     """Return a step in one line, as people are shown it."""
-    what = step.name.text if step.name is not None else step.run.text if step.run is not None else str(step.uses)
-    line = next(iter(what.strip().splitlines()), "")
+    what = step.run.text if step.run is not None else step.uses or f"step {step.number}"
+    first = next(iter(what.strip().splitlines()), "")
+    line = first if step.name is None else f"{step.name.text}: {first}"
     note = step.refusal or step.skip or step.no_op
     return f"{line}  [{note.kind}: {note.what}]" if note is not None else line
 

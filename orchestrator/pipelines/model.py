@@ -32,7 +32,7 @@ class StageConfig:
     goes on, and well, when it fails; `retries`, how often a failed stage is run again, at once (None: as
     `retry_on_failure` says); `condition`, an expression (as in GitHub's `if`: `success()`, the default, `failure()`,
     `always()`, `cancelled()`, `env.NAME`, `stages.NAME.result`) or a callable that gets the results of the stages
-    that have ended, and says whether it runs; `artifacts`, patterns of the files that it makes, relative to its
+    that have run, by name, and says whether this one does; `artifacts`, patterns of the files that it makes, relative to its
     directory: one that matches nothing makes the stage fail; `memory_limit`, bytes for the process tree, or text such
     as "2G"; `grace`, seconds between being asked to stop and being killed.
 

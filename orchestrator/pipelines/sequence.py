@@ -74,7 +74,7 @@ def joined(
     """
     output = b"".join(part.streams[0] for part in parts)
     errors = b"".join(_whole_lines(part.streams[1]) for part in parts)
-    last = decisive or (parts[-1] if parts else None)
+    pids = [part.pid for part in (decisive, *reversed(parts)) if part is not None and part.pid is not None]
     return ExecutionResult(
         success=decisive is None,
         output=output.decode("utf-8", "replace"),
@@ -85,7 +85,7 @@ def joined(
         name=name,
         cpu_time=sum(part.cpu_time for part in parts),
         peak_memory=max((part.peak_memory for part in parts), default=0),
-        pid=last.pid if last else None,
+        pid=pids[0] if pids else None,
         exception=decisive.exception if decisive else None,
         reason=reason,
         raw=(output, errors),

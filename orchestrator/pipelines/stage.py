@@ -57,7 +57,7 @@ class Stage:
             results.append(result)
             if not result.success:
                 place = f"command {number} of {len(config.commands)}" if len(config.commands) > 1 else "its command"
-                reason = f"{place} ({result.name}) ended with code {result.return_code}: {result.reason}"
+                reason = f"{place} ({result.name}): {result.reason}"
                 break
         failed = None if results[-1].success else results[-1]
         whole = replace(joined(config.name, results, failed, reason), tolerated=config.allow_failure)
@@ -132,7 +132,7 @@ class Gate:
             return True
         if cancelled:
             return Declined("the run was cancelled")
-        if failed and "failure" not in expression.functions:
+        if failed and not expression.functions & {"failure", "always", "cancelled"}:
             return Declined(f"{failed[0]!r} failed")
         return Declined(f"its condition does not hold: {condition}")
 

@@ -6,6 +6,7 @@ import rows_cli
 import rows_discovery
 import rows_faults
 import rows_footprint
+import rows_pipelines
 import rows_scheduler
 import rows_scripts
 import rows_throughput
@@ -20,7 +21,8 @@ ROWS = tuple(
         + rows_workflow.ROWS
         + rows_cli.ROWS
         + rows_discovery.ROWS
-        + rows_scheduler.ROWS,
+        + rows_scheduler.ROWS
+        + rows_pipelines.ROWS,
         key=lambda row: row.number,
     )
 )

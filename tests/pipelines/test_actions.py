@@ -336,6 +336,34 @@ def test_actions_are_skipped_by_name_and_a_checkout_does_nothing(tmp_path: Path)
     assert result.output == "on\n"
 
 
+@pytest.mark.parametrize("spelling", ["github.token", "GitHub . Token", "github['token']", "secrets.GITHUB_TOKEN"])
+def test_a_step_that_needs_a_token_is_refused(tmp_path: Path, spelling: str) -> None:
+    path = write(
+        tmp_path,
+        f"on: push\njobs: {{a: {{runs-on: x, steps: [{{run: 'echo [${{{{ {spelling} }}}}]'}}]}}}}\n".replace(
+            "['token']", "[''token'']"
+        ),
+    )
+    pipeline = load_pipeline(path)
+    assert any("refused: uses secrets, or GitHub's token" in warning for warning in pipeline.warnings)
+    result = results_of(pipeline)["a"]
+    assert (result.ending, result.output) == (Ending.RAISED, "")
+
+
+def test_jobs_for_another_system_are_known_beforehand_where_they_can_be(tmp_path: Path) -> None:
+    text = """
+    on: push
+    jobs:
+      a: {runs-on: "${{ matrix.os }}", strategy: {matrix: {os: [ubuntu-latest, macos-14]}}, steps: [{run: "true"}]}
+      b: {runs-on: windows-2022, steps: [{run: "true"}]}
+    """
+    notes = [note.what for note in load_pipeline(write(tmp_path, text)).notes if note.kind == "skipped"]
+    assert notes == [
+        "a (macos-14) runs on 'macos-14', and this is Linux",
+        "b runs on 'windows-2022', and this is Linux",
+    ]
+
+
 def test_jobs_that_need_more_than_this_machine_are_refused_and_fail_what_needs_them(tmp_path: Path) -> None:
     results = ran(
         tmp_path,
@@ -599,7 +627,7 @@ def test_a_cancelled_run_stops_what_runs_and_only_what_says_always_goes_on(tmp_p
                   - {name: if cancelled, if: cancelled(), run: "echo ${{ job.status }}"}
                   - {name: if failed, if: failure(), run: touch never}
               b: {needs: a, runs-on: x, steps: [{run: touch never}]}
-              c: {needs: a, if: always(), runs-on: x, steps: [{if: always(), run: echo cleaned}]}
+              c: {needs: a, if: always(), runs-on: x, steps: [{run: "echo cleaned ${{ job.status }}"}]}
             """,
         )
     )
@@ -610,12 +638,12 @@ def test_a_cancelled_run_stops_what_runs_and_only_what_says_always_goes_on(tmp_p
     pipeline.cancellation.request()
     thread.join(30)
     (results,) = found
-    assert endings(results) == {"a": "cancelled", "b": "skipped", "c": "cancelled"}
+    assert endings(results) == {"a": "cancelled", "b": "skipped", "c": "ok"}
     assert steps_of(results["a"]) == {
         "hang": "cancelled", "plain": "skipped", "if cancelled": "ok", "if failed": "skipped",
     }  # fmt: skip
     assert results["a"].output == "cancelled\n"
-    assert results["c"].output == "cleaned\n"
+    assert results["c"].output == "cleaned success\n", "a job that runs in any case knows nothing of it"
     assert results["b"].error == "skipped because the run was cancelled\n"
     assert not is_alive(pid)
     assert not (tmp_path / "never").exists()
@@ -688,7 +716,7 @@ def test_of_several_that_wait_only_the_newest_gets_its_turn(tmp_path: Path, monk
     for thread in threads:
         thread.join(20)
     assert outcomes[0] == outcomes[2] == "ok"
-    assert "a newer one of the concurrency group" in outcomes[1]
+    assert "something newer waits in the concurrency group" in outcomes[1]
 
 
 def last_of(folder: Path) -> str:

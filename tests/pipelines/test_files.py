@@ -176,7 +176,11 @@ GOOD: list[Any] = [
             {"name": "a", "commands": ["x"], "timeout": None, "memory": 1000, "retries": None, "depends_on": None}
         ]
     },
-    {"stages": [{"name": "a", "commands": ["x"], "timeout": "1h30m", "memory": "1.5GiB"}], "$schema": "x", "env": None},
+    {
+        "stages": [{"name": "a", "commands": ["x"], "timeout": "1H30m", "memory": "1.5GiB", "grace": 0}],
+        "$schema": "x",
+        "env": None,
+    },
 ]
 BAD: list[Any] = [
     {},
@@ -188,6 +192,8 @@ BAD: list[Any] = [
     {"stages": [{"name": "a", "commands": ["x"], "timeout": "soon"}]},
     {"stages": [{"name": "a", "commands": ["x"], "memory": "lots"}]},
     {"stages": [{"name": "a", "commands": ["x"], "retries": -1}]},
+    {"stages": [{"name": "a", "commands": ["x"], "artifacts": ["a/../b"]}]},
+    {"stages": [{"name": "a", "commands": ["x"], "artifacts": ["/x"]}]},
     {"stages": [{"name": "a", "commands": ["x"], "env": {"A": 1}}]},
     {"stages": [{"name": "a", "commands": ["x"], "env": {"A=B": "1"}}]},
     {"stages": [{"name": "a", "commands": ["x"], "comands": ["x"]}]},

@@ -70,7 +70,7 @@ def test_a_failed_command_ends_its_stage_and_the_later_stages_are_skipped_and_sa
     assert endings(results) == {"build": "raised", "test": "skipped", "ship": "skipped"}
     assert (build.output, build.return_code) == ("before\n", 7)
     assert build.error.startswith("bad\n")
-    assert "command 2 of 3 (echo bad >&2; exit 7) ended with code 7" in build.error
+    assert "command 2 of 3 (echo bad >&2; exit 7): exited with code 7" in build.error
     assert [part.return_code for part in build.stages] == [0, 7]
     assert not (tmp_path / "never").exists()
     assert results["test"].error == results["ship"].error == "skipped because 'build' failed\n"
@@ -221,6 +221,7 @@ def test_conditions_decide_by_what_came_of_the_stages_before(broken: bool) -> No
         stage("cheer", condition="success() && env.MOOD == 'good'", env={"MOOD": "good"}),
         stage("clean", condition="always()"),
         stage("look", condition="always() && stages.build.result == 'failure'"),
+        stage("fussy", condition="always() && env.NOWHERE == 'x'"),
         stage("python", condition=lambda stages: stages["build"].return_code == 1),
     )
     assert endings(results) == {
@@ -230,8 +231,10 @@ def test_conditions_decide_by_what_came_of_the_stages_before(broken: bool) -> No
         "cheer": "skipped" if broken else "ok",
         "clean": "ok",
         "look": "ok" if broken else "skipped",
+        "fussy": "skipped",
         "python": "ok" if broken else "skipped",
     }
+    assert results["fussy"].error.startswith("skipped because its condition does not hold")
     if broken:
         assert results["cheer"].error == "skipped because 'build' failed\n"
     else:

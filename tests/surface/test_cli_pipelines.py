@@ -69,11 +69,13 @@ def test_a_pipeline_that_ends_well_says_so_also_where_a_stage_may_fail(project: 
 def test_a_failed_stage_shows_its_commands_and_the_exit_code_is_one(project: Shell) -> None:
     done = project.run("ci", "run", "broken.yml")
     assert done.returncode == 1
-    assert "command 2 of 3 (echo two; exit 5) ended with code 5" in done.stdout
+    assert "command 2 of 3 (echo two; exit 5): exited with code 5" in done.stdout
     assert "· echo one: ok" in done.stdout
     assert "· echo two; exit 5: raised" in done.stdout
     assert "three" not in done.stdout
+    assert "test: skipped because 'build' failed\n" in done.stdout
     assert "3 stages: 1 ok, 1 raised, 1 skipped" in done.stdout
+    assert done.stdout.endswith(" (3 at a time)\n")
 
 
 def test_verbose_shows_what_every_command_printed(project: Shell) -> None:
@@ -201,6 +203,7 @@ def test_the_first_ctrl_c_cancels_and_lets_the_cleaning_up_run(project: Shell) -
     done = end_of(process)
     assert done.returncode == 130
     assert "cleaned" in done.stdout
+    assert "stopping: cancelling 1 running; press Ctrl-C again to kill them" in done.stderr
     assert "1 job: 1 cancelled" in done.stdout
 
 

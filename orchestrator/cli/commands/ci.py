@@ -26,9 +26,9 @@ Examples:
 \b
 Exit codes:
   0    every stage or job ended well, or was skipped, or may fail
-  1    one failed, or was refused
+  1    one failed or was refused, or the time was up
   2    a mistake in the file, or wrong usage; nothing was run
-  3    could not start, or could not write the results or the report
+  3    could not start, or a newer run took its place; or could not write the results or the report
   130  cancelled by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
   141  the reader of the report left early, as in `| head`
 
@@ -56,11 +56,11 @@ def ci() -> None:
     metavar="NAME",
     help="Run this stage or job, and what it waits for; may be repeated.",
 )
-@_running("--timeout", type=TIMEOUT, metavar="TIME", help="Stop the whole after TIME: 90, 1.5s, 1h30m.")
+@_running("--timeout", type=TIMEOUT, metavar="TIME", help="Stop everything after TIME: 90, 1.5s, 1h30m.")
 @_running(
     "--fail-fast/--keep-going",
     default=False,
-    help="Cancel the rest at the first failure, or go on [go on].",
+    help="At the first failure cancel the rest, as Ctrl-C does, or go on [go on].",
 )
 @_running("--strict", is_flag=True, help="Run nothing if there is anything in the file that would not be run here.")
 @_running(
@@ -75,7 +75,7 @@ def ci() -> None:
 )
 @_running("-l", "--list", "as_list", is_flag=True, help="Only list the stages or jobs.")
 @options.config
-@options.dry_run
+@_running("-n", "--dry-run", is_flag=True, help="Only show what would run: every command, every step.")
 @options.showing
 def run(
     file: str | None,
@@ -93,9 +93,10 @@ def run(
 ) -> int:
     """Run the pipeline in FILE: stages of our own form (YAML, TOML), or a workflow file of GitHub Actions.
 
-    Without FILE it is the only one of pipeline.yml, pipeline.toml and .github/workflows/*.yml that there is. Stages run
-    in the folder of their file, jobs in the repository, on this machine and with its tools; what cannot be run here is
-    named before anything starts. Of jobs as many run at a time as there are CPUs, of stages all that may.
+    Without FILE it is the only one of pipeline.yml, pipeline.toml and .github/workflows/*.yml, or .yaml, that there is
+    here. Stages run in the folder of their file, jobs in the repository, on this machine and with its tools; what
+    cannot be run here is named before anything starts. Of jobs as many run at a time as there are CPUs, of stages all
+    that may.
     """
     # Late: the help page and a wrong usage need none of it.
     from orchestrator.cli.pipelines import file_named, run_pipeline, tell_list, tell_plan, tell_warnings, unrun_parts

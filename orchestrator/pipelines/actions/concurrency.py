@@ -49,7 +49,7 @@ def turn_of(
                 if over.wait(_LOOK_SECONDS) or cancelled():
                     raise Superseded("the run was cancelled")
                 if _last(place)[0] != ticket:
-                    raise Superseded(f"a newer one of the concurrency group {group!r} waits")
+                    raise Superseded(f"something newer waits in the concurrency group {group!r}")
         watch = threading.Thread(target=_watch, args=(place, ticket, over, stop), daemon=True, name="orchestrator-turn")
         watch.start()
         try:

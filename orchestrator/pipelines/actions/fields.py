@@ -38,6 +38,8 @@ from orchestrator.wording import visible
 _OPENS = "${{"
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MOST_ID = 99
+_TOKEN = re.compile(r"\bgithub\s*(?:\.\s*token\b|\[\s*'token'\s*\])", re.IGNORECASE)
+"""GitHub's own secret, in a context that holds no other."""
 
 _Checked = TypeVar("_Checked")
 
@@ -274,7 +276,7 @@ def _check_asked(asked: Template | Expression, spot: Spot) -> None:
         raise spot.mistake(problem)
     if not spot.used:
         return
-    if "secrets" in asked.contexts:
+    if "secrets" in asked.contexts or _TOKEN.search(asked.text):
         spot.note("refused", SECRETS_REFUSED)
     for context in sorted(asked.contexts & {"vars", "inputs"}):
         spot.note("warning", f"`{context}` is filled in by GitHub: it is empty here")

@@ -17,22 +17,18 @@ _LOOK_SECONDS = 0.2
 class Group:
     """`max_parallel` jobs at a time (None: any number); with `fail_fast` one that fails, and may not, ends the rest."""
 
-    def __init__(self, run: Cancellation, *, fail_fast: bool, max_parallel: int | None) -> None:
+    def __init__(self, run: Cancellation | None, *, fail_fast: bool, max_parallel: int | None) -> None:
         self.cancellation = Cancellation(run)
-        """What stops the group: the run's cancellation does too."""
+        """What stops the group; the run's cancellation does too, if it is for the group."""
         self.fail_fast = fail_fast
         self.max_parallel = max_parallel
         self._places = None if max_parallel is None else threading.Semaphore(max_parallel)
         self._failed = False
         """Whether one has failed, with `fail_fast`. Set by any job's thread, and never taken back."""
 
-    def run(self, name: str, job: Callable[[], ExecutionResult], *, regardless: bool = False) -> ExecutionResult:
-        """Run a job when it is its turn.
-
-        One whose turn has not come when the group has failed is cancelled; and when the run is, unless it is one that
-        runs `regardless` of that.
-        """
-        if not self._enter(regardless=regardless):
+    def run(self, name: str, job: Callable[[], ExecutionResult]) -> ExecutionResult:
+        """Run a job when it is its turn; one whose turn has not come when the group is stopped is cancelled."""
+        if not self._enter():
             return cancelled(name)
         try:
             if self._failed:
@@ -46,12 +42,12 @@ class Group:
             self.cancellation.request()
         return result
 
-    def _enter(self, *, regardless: bool) -> bool:
+    def _enter(self) -> bool:
         if self._places is None:
             return True
         over = threading.Event()
         with stoppable(over.set):
             while not self._places.acquire(timeout=_LOOK_SECONDS):
-                if over.is_set() or self._failed or (self.cancellation.requested and not regardless):
+                if over.is_set() or self.cancellation.requested:
                     return False
         return True

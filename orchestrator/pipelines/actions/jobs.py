@@ -152,9 +152,8 @@ class JobAction:
         }
         plan = self.plan
         order = Order(job, plan.file, plan.host, plan.limits, name, matrix, needs, told, group.cancellation)
-        regardless = bool(job.condition.functions & {"always", "cancelled"})
         run = run_job if job.concurrency is None else partial(in_turn, job.concurrency)
-        return group.run(name, partial(run, order), regardless=regardless)
+        return group.run(name, partial(run, order))
 
     def _run_all(self, needs: Mapping[str, Value]) -> ExecutionResult:
         """Work the matrix out and run its combinations beside each other, each in a thread."""
@@ -242,14 +241,18 @@ def contexts_of_matrix(job: JobDefinition) -> frozenset[str]:
 
 
 def group_of(job: JobDefinition, run: Cancellation, contexts: Mapping[str, Value]) -> Group:
-    """Return the group of a job's combinations. Raises ConfigError for a number of jobs that is none."""
+    """Return the group of a job's combinations: the run's cancellation is for them, unless they run in any case.
+
+    Raises ConfigError for a number of jobs that is none.
+    """
     most = job.strategy.max_parallel
     if isinstance(most, Template):
         value = most.value(Scope(contexts, {}))
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 1 or value != int(value):
             raise ConfigError(f"max-parallel must be a whole number above zero, not {value!r}")
         most = int(value)
-    return Group(run, fail_fast=flag(job.strategy.fail_fast, contexts), max_parallel=most)
+    regardless = job.condition.functions & {"always", "cancelled"}
+    return Group(None if regardless else run, fail_fast=flag(job.strategy.fail_fast, contexts), max_parallel=most)
 
 
 def flag(value: Template | bool, contexts: Mapping[str, Value]) -> bool:

@@ -88,7 +88,7 @@ KEYS: Mapping[str, tuple[Verdict, str]] = {
 }
 """Each key: what becomes of it, and a sentence about it."""
 
-SECRETS_REFUSED = "uses secrets, which are not here; give the value in `env`, or leave it out"
+SECRETS_REFUSED = "uses secrets, or GitHub's token, which are not here; give the value in `env`, or leave it out"
 
 _STATUS = frozenset({"success", "failure", "always", "cancelled"})
 _ANYWHERE = frozenset({"github", "inputs", "vars"})

@@ -96,7 +96,7 @@ def _action(uses: str, inputs: Mapping[str, Template], spot: Spot) -> tuple[Note
         forms = "owner/name@version, ./folder or docker://image"
         raise spot.mistake(f"{found(uses)} is no action: write {forms}")
     if uses.partition("@")[0].lower() != "actions/checkout":
-        what = f"{cut(uses)} is not run here: the step is skipped, and what it does has to be done already"
+        what = f"{cut(uses)} is not run here: what it does has to be done already"
         return spot.note("skipped", what), None
     asked = [name for name in inputs if name.lower() in _ANOTHER_TREE and inputs[name].text not in ("", "false")]
     if asked:
