@@ -54,9 +54,8 @@ def execute(
     with Pool(order.jobs) as pool:
         flow = own or order.workflow(executor=pool, live_output=live_output)
         flow.add_listener(listen)
-        signals = StopSignals(
-            runner or flow, display, at_once=at_once, draining="cancelling" if runner else "waiting for"
-        )
+        draining = "waiting for" if runner is None else "cancelling"
+        signals = StopSignals(runner or flow, display, at_once=at_once, draining=draining)
         with signals.listening(), display.watching(pool.snapshot):
             try:
                 flow.run()

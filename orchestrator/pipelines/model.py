@@ -32,9 +32,9 @@ class StageConfig:
     goes on, and well, when it fails; `retries`, how often a failed stage is run again, at once (None: as
     `retry_on_failure` says); `condition`, an expression (as in GitHub's `if`: `success()`, the default, `failure()`,
     `always()`, `cancelled()`, `env.NAME`, `stages.NAME.result`) or a callable that gets the results of the stages
-    that have run, by name, and says whether this one does; `artifacts`, patterns of the files that it makes, relative to its
-    directory: one that matches nothing makes the stage fail; `memory_limit`, bytes for the process tree, or text such
-    as "2G"; `grace`, seconds between being asked to stop and being killed.
+    that have run, by name, and says whether this one does; `artifacts`, patterns of the files that it makes, relative
+    to its directory: one that matches nothing makes the stage fail; `memory_limit`, bytes for the process tree, or text
+    such as "2G"; `grace`, seconds between being asked to stop and being killed.
 
     Raises TypeError or ValueError at once for what makes no sense; PipelineError, which is a ValueError, for commands
     that are empty and a condition that does not parse.
