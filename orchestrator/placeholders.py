@@ -17,12 +17,21 @@ RESULT_CHARACTERS = 1 << 16
 """How much of a result is put in: of a longer one the beginning and the end."""
 
 _PLACE = re.compile(r"\{(?:task|result of ([^{}]+))\}")
-_INTERPRETER = re.compile(
-    r"(?:ba|da|k|mk|z|fi|a|c|tc)?sh|python[\d.]*|pypy[\d.]*|perl[\d.]*|ruby[\d.]*|node|nodejs|php[\d.]*"
+_INTERPRETERS = (
+    (re.compile(r"(?:ba|rba|da|k|mk|z|fi|a|c|tc)?sh"), re.compile(r"[-+][A-Za-z]*[oO]|--init-file|--rcfile")),
+    (re.compile(r"(?:i?python|pypy)[\d.]*"), re.compile(r"-[WX]|--check-hash-based-pycs")),
+    (re.compile(r"perl[\d.]*"), re.compile(r"-I")),
+    (re.compile(r"ruby[\d.]*"), re.compile(r"-[Ir]")),
+    (re.compile(r"node|nodejs|bun"), re.compile(r"-[rC]|--require|--import|--loader|--conditions")),
+    (re.compile(r"php[\d.]*"), re.compile(r"-[dcz]")),
+    (re.compile(r"[gmn]?awk"), re.compile(r"-[Fv]")),
+    (re.compile(r"(?:lua|luajit|tclsh)[\d.]*|Rscript|pwsh|osascript"), re.compile(r"-l")),
 )
-_WRAPPERS = {"busybox", "chrt", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "time", "timeout"}
-_WITH_VALUE = {"-o", "+o", "-O", "+O", "-W", "-X", "--init-file", "--rcfile"}
-"""Options of interpreters whose next word is not the program."""
+"""Names of interpreters, and those of their options whose next word is not the program."""
+_CODE = re.compile(r"-[A-Za-z]*[ceE]|--eval|-Command")
+"""Options of theirs whose next word is the program itself."""
+_WRAPPERS = {"busybox", "chrt", "doas", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "time", "timeout"}
+_WRAPPERS |= {"xargs"}
 
 
 def names_in(*texts: str) -> tuple[str, ...]:
@@ -115,10 +124,39 @@ def check_command(words: Sequence[str]) -> None:
     if _PLACE.search(words[index]):
         raise ValueError(f"lets the task choose the program, which must be a word of yours: {words[index]!r}")
     name = _name(words[index])
-    if _INTERPRETER.fullmatch(name) and not _has_program(name, words[index + 1 :]):
+    values = _values_of(name)
+    if values is not None and not _has_program(name, values, words[index + 1 :]):
         raise ValueError(
             f"lets {name} run the task as a program: give it one of yours first, as in [{name!r}, 'tool', '{{task}}']"
         )
+    for place in range(index + 1, len(words)):  # behind a program that runs it elsewhere: `docker run`, `xargs`
+        name = _name(words[place])
+        if _is_given_code(name, words[place + 1 :]):
+            raise ValueError(
+                f"has the task in the program of {name}: give that a program of yours, and the task behind it, as in "
+                f"[{name!r}, '-c', 'tool \"$1\"', {name!r}, '{{task}}']"
+            )
+
+
+def _values_of(name: str) -> re.Pattern[str] | None:
+    """Return which options of an interpreter have a value; None for a program that is none."""
+    return next((values for names, values in _INTERPRETERS if names.fullmatch(name)), None)
+
+
+def _is_given_code(name: str, words: Sequence[str]) -> bool:
+    """Whether these words give an interpreter a program in which a task has its place."""
+    values = _values_of(name)
+    if values is None:
+        return False
+    rest = iter(words)
+    for word in rest:
+        if _CODE.fullmatch(word):
+            return bool(_PLACE.search(next(rest, "")))
+        if values.fullmatch(word):
+            next(rest, None)
+        elif not word.startswith(("-", "+")):
+            return False
+    return False
 
 
 def _name(word: str) -> str:
@@ -146,7 +184,7 @@ def _program_behind(words: Sequence[str], wrapper: int) -> int | None:
     return None
 
 
-def _has_program(name: str, words: Sequence[str]) -> bool:
+def _has_program(name: str, values: re.Pattern[str], words: Sequence[str]) -> bool:
     """Whether an interpreter's own words name a program, and hold nothing of a task's.
 
     Without one it would read its program from standard input, where the task is.
@@ -155,7 +193,7 @@ def _has_program(name: str, words: Sequence[str]) -> bool:
     for word in rest:
         if _PLACE.search(word) or word == "-" or (word == "-s" and name.endswith("sh")):
             return False
-        if word in _WITH_VALUE:
+        if values.fullmatch(word):
             next(rest, None)
         elif not word.startswith(("-", "+")):
             return True

@@ -16,12 +16,13 @@ from typing import Any
 from orchestrator import settings
 from orchestrator.agents.command import AgentCommand, AskedProgram, command_of
 from orchestrator.agents.places import Crew, Gate
-from orchestrator.dag.lanes import RUNNERS_LEEWAY
+from orchestrator.dag.lanes import RUNNERS_LEEWAY, LoopLane
 from orchestrator.dag.model import Task, TaskResult, Where, is_coroutine_function
 from orchestrator.dag.references import result_of
 from orchestrator.dag.workflow import Workflow
 from orchestrator.exceptions import StepError
 from orchestrator.limits import GRACE_SECONDS, NO_LIMITS, Limits
+from orchestrator.outcome import Outcome
 from orchestrator.placeholders import Asked, AskedInLoop, names_in
 from orchestrator.programs import Program
 from orchestrator.results import ExecutionResult
@@ -119,6 +120,8 @@ class Agent:
         if self._gate is not None:
             inner = Task(self.name, action, executor=where, timeout=limits.seconds, grace=limits.grace)
             patience = limits.grace + _STOPPING_SECONDS
+            if policy is not None:
+                policy = _Once(policy)
             return Task(name, InPlace(self._gate, inner), args, dependencies=needs, retry_policy=policy, grace=patience)
         if self._crew is not None:
             where = self._crew
@@ -202,6 +205,18 @@ class InPlace:
         # Also what is no Exception: in the event loop it would be taken for a Ctrl-C of the user's.
         what = f"{task.name} ended with code {result.return_code} ({result.ending.value})"
         raise StepError(what, _as_execution(result))
+
+
+class _Once(RetryPolicy):
+    """A policy, but for a coroutine that was given up: it may still run, and must not run twice at a time."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        vars(self).update(vars(policy))  # what there is to read of it
+        self._policy = policy
+
+    def decide(self, outcome: Outcome, attempt: int) -> float | None:
+        """Return what the policy does, or None where the engine too would make no other attempt."""
+        return None if LoopLane.remains in outcome.reason else self._policy.decide(outcome, attempt)
 
 
 def _as_execution(result: TaskResult) -> ExecutionResult:

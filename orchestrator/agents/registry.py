@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,7 @@ from orchestrator.config import Config, read_config
 from orchestrator.config.places import closest, cut
 from orchestrator.dag.model import Task, TaskResult
 from orchestrator.dag.workflow import Workflow
+from orchestrator.exceptions import ConfigError
 from orchestrator.limits import GRACE_SECONDS
 from orchestrator.outcome import Ending
 from orchestrator.placeholders import names_in
@@ -37,6 +39,11 @@ _LOOK_SECONDS = 0.2
 
 _lock = threading.RLock()  # guards the default orchestrator, and the agents and counts of all of them
 _default: AgentOrchestrator | None = None
+
+# Held while a Python file is executed, which may take long and may run agents: nobody else waits for it but for a file.
+_file_lock = threading.Lock()
+_executed: ContextVar[tuple[tuple[AgentOrchestrator, str], ...]] = ContextVar("orchestrator agents files", default=())
+"""The files whose execution the present call is part of. It has the lock above, or an outer one has it for it."""
 
 
 class AgentOrchestrator:
@@ -137,10 +144,30 @@ class AgentOrchestrator:
             if name not in self._agents:
                 raise LookupError(f"there is no agent {cut(repr(name))}; {_instead(name, self._agents)}")
             agent = self._agents[name]
-            if agent is None:
-                assert self._config is not None
-                agent = self._agents[name] = configured_agent(name, self._config, self._files)
+        if agent is not None:
             return agent
+        made = self._made(name)
+        with _lock:
+            agent = self._agents[name] or made  # another thread may have been first, or `register`
+            self._agents[name] = agent
+            return agent
+
+    def _made(self, name: str) -> Agent:
+        """Make an agent of the config, executing its file if it is in one that was not executed yet."""
+        assert self._config is not None
+        python = self._config.values["agents"][name].get("python")
+        if python is None:
+            return configured_agent(name, self._config, self._files)
+        file = python.rpartition(":")[0]
+        outer = _executed.get()
+        if (self, file) in outer:
+            raise ConfigError(f"{python}: the file runs an agent of its own while it is loaded: do that in a function")
+        with contextlib.nullcontext() if outer else _file_lock:
+            token = _executed.set((*outer, (self, file)))
+            try:
+                return configured_agent(name, self._config, self._files)
+            finally:
+                _executed.reset(token)
 
     # Running them
 
@@ -305,8 +332,8 @@ def _instead(name: str, known: Iterable[str], introduction: str = "registered ar
 
 
 def _forget_inherited() -> None:
-    global _lock
-    _lock = threading.RLock()
+    global _lock, _file_lock
+    _lock, _file_lock = threading.RLock(), threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget_inherited)

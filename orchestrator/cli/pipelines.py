@@ -20,6 +20,7 @@ from orchestrator.cli.view import View, carry_out
 from orchestrator.cli.wording import neutral, unicode
 from orchestrator.dag.workflow import Workflow
 from orchestrator.events import Event, Finished
+from orchestrator.exceptions import ConcurrencyError
 from orchestrator.outcome import Ending
 from orchestrator.pipelines.actions.concurrency import Superseded
 from orchestrator.pipelines.actions.model import Note
@@ -109,8 +110,8 @@ def run_pipeline(
     try:
         with pipeline.turn():
             code = carry_out(order, view, dry_run=False, heard=hear, own=flow, runner=_Stopped(pipeline, flow))
-    except Superseded as error:
-        raise codes.CannotStartError(f"cancelled: {error}") from error
+    except (Superseded, ConcurrencyError) as error:
+        raise codes.CannotStartError(f"not run: {error}") from error
     _tell_summaries([(order.label(index), summaries[index]) for index in sorted(summaries)], view)
     if unrun := unrun_parts(pipeline):
         _, err = view.outlets()

@@ -87,11 +87,9 @@ def _streams(result: ExecutionResult, lines: int | None, columns: int) -> Iterat
 
 
 def _indented(lines: Sequence[str], columns: int) -> Iterator[Text]:
-    for line in lines:
-        if line:
-            yield Text(" " * columns + line, no_wrap=True)
-        elif len(lines) > 1:
-            yield Text()
+    """Yield lines as one text, which is printed at once however many they are."""
+    if any(lines):
+        yield Text("\n".join(" " * columns + line if line else "" for line in lines), no_wrap=True)
 
 
 def report(record: Record, width: int, *, quiet: bool, told: bool = False) -> Iterator[RenderableType]:

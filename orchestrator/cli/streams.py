@@ -88,6 +88,7 @@ class Outlet:
         self.encoding = stream.encoding or "ascii"
         """Rich reads it, and draws with ASCII when it is not Unicode."""
         self.problem: OSError | None = None
+        self._console: Console | None = None
 
     def isatty(self) -> bool:
         """Say whether a terminal is behind it."""
@@ -130,8 +131,16 @@ class Outlet:
         return self.problem is not None and self.problem.errno == errno.EPIPE
 
     def print(self, *renderables: RenderableType) -> None:
-        """Print rich renderables, each from the start of a line."""
-        print_to(self.console(), *renderables)
+        """Print rich renderables, each from the start of a line; plain text, which may be long, without rich."""
+        from rich.text import Text
+
+        for renderable in renderables:
+            if self.problem is not None:
+                return
+            if isinstance(renderable, Text) and renderable.no_wrap and not (renderable.style or renderable.spans):
+                self.write(f"{renderable.plain}\n")
+            else:
+                print_to(self.console(), renderable)
 
     def width(self) -> int:
         """Return the columns there are: what COLUMNS says, else the terminal's; a file has no end of them."""
@@ -139,10 +148,12 @@ class Outlet:
 
     def console(self) -> Console:
         """Return a rich console that writes here; on a smart terminal it follows the window's size."""
+        if self._console is not None:
+            return self._console
         from rich.console import Console
 
         smart = is_smart_terminal(self._stream)
-        return Console(
+        self._console = Console(
             file=cast("IO[str]", self),
             width=None if smart else self._fixed_width(),
             height=None if smart else 25,
@@ -151,6 +162,7 @@ class Outlet:
             force_terminal=smart,
             legacy_windows=False,
         )
+        return self._console
 
     def _fixed_width(self) -> int:
         columns = os.environ.get("COLUMNS", "")

@@ -139,7 +139,18 @@ def env(value: Any, place: Place) -> dict[str, str]:
         text(name, place)
         if not name or "=" in name:
             raise place.mistake(f"{found(name)} can name no variable: it must not be empty or hold '='")
-    return {name: text(content, place.at(name)) for name, content in given.items()}
+    return {name: _value(content, place.at(name)) for name, content in given.items()}
+
+
+def _value(value: Any, place: Place) -> str:
+    """Return a variable's value. What it is instead is not shown: it may be a secret."""
+    if not isinstance(value, str):
+        kind = found(value).rpartition(" (")[2].rstrip(")")
+        cure = "" if value is None or isinstance(value, (list, dict)) else ": quote it"
+        raise place.mistake(f"must be text, not {kind}{cure}")
+    if "\0" in value or _SURROGATE.search(value):
+        raise place.mistake("must be text without NUL and lone surrogates")
+    return value
 
 
 def command(value: Any, place: Place) -> str | list[str]:

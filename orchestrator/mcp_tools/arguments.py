@@ -102,5 +102,10 @@ class OutputArguments(Arguments):
     run_id: _RunId
     task: int = Field(ge=0, description="The task's index in get_run, which is its place in the batch.")
     stream: Literal["stdout", "stderr"] = Field(default="stdout", description="What to read.")
-    offset: _Offset = 0
+    offset: int = Field(
+        default=0,
+        ge=0,
+        description="Bytes to pass over; the `next_offset` of the page before. The newest come last: begin at "
+        "`stdout_bytes` or `stderr_bytes` of get_run, less as many as you want to see.",
+    )
     limit: int = Field(default=16_000, ge=SMALLEST, le=100_000, description="Bytes in the answer at most.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.config import read_config, script_config
+from orchestrator.config.places import cut
 from orchestrator.dag.model import Task
 from orchestrator.mcp_tools.ceilings import Ceilings
 from orchestrator.mcp_tools.refusals import Refused
@@ -20,6 +21,9 @@ from orchestrator.mcp_tools.root import Root
 from orchestrator.programs import Script
 from orchestrator.retries import RetryPolicy
 from orchestrator.wording import visible
+
+_NAME_CHARACTERS = 200
+"""How long a task's name is at most: it is in every answer, and arguments may be as long as they like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +70,7 @@ def tasks_of(scripts: Sequence[Sequence[str]], asked: Asked, root: Root, ceiling
                 raise Refused(f"scripts[{place}]: {visible(given)} is a folder: name the scripts, see discover_scripts")
             known[given] = _Known(path, root.shown(path), script_config(path, config, described=False))
         script = known[given]
-        name = " ".join([script.shown, *map(visible, own)])
+        name = cut(" ".join([script.shown, *(visible(cut(word, _NAME_CHARACTERS)) for word in own)]), _NAME_CHARACTERS)
         while name in tasks:
             name += f" ({place})"
         tasks[name] = _task(name, script, own, asked, root, ceilings)

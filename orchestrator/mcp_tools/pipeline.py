@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from orchestrator.dag.workflow import Workflow
@@ -20,7 +21,8 @@ def read_pipeline(path: str, jobs: int, limits: Limits) -> tuple[Pipeline, Workf
     """
     from orchestrator.pipelines.loading import load_pipeline  # late: most clients run scripts only
 
-    pipeline = load_pipeline(path)
+    # As a client names it: what has no name of its own is called by its path, and so are the places of mistakes.
+    pipeline = load_pipeline(os.path.relpath(path))
     return pipeline, pipeline.workflow(limits=limits, max_concurrency=jobs, live_output=True)
 
 

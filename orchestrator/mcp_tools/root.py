@@ -24,8 +24,10 @@ class Root:
     def inside(self, path: str, what: str) -> str:
         """Return the absolute path that is meant, its links resolved; relative ones start at the root.
 
-        Nothing need be there. Raises Refused, with `what` the path was given as, for one that leads elsewhere.
+        Nothing need be there. Raises Refused, with `what` the path was given as, for one that leads elsewhere, and
+        when the root itself is gone.
         """
+        self.check()
         if not path:
             raise Refused(f"{what} is empty: give a path relative to the root {visible(self.path)}")
         try:
@@ -38,6 +40,16 @@ class Root:
                 "below it, links included"
             )
         return real
+
+    def check(self) -> None:
+        """Raise Refused when the folder was deleted, also when it was made anew: the server stands in the old one."""
+        try:
+            os.getcwd()
+            gone = not os.path.isdir(self.path)
+        except FileNotFoundError:
+            gone = True
+        if gone:
+            raise Refused(f"the root {visible(self.path)} was deleted under this server: have it started again")
 
     def holds(self, path: str) -> bool:
         """Whether a path is the root or below it, once its links are resolved."""

@@ -15,6 +15,7 @@ from typing import Any, Literal, assert_never
 from orchestrator.dag.workflow import Workflow
 from orchestrator.events import Event, Finished, Printed, Retrying, Started
 from orchestrator.exceptions import OrchestratorTimeoutError, TaskFailedError
+from orchestrator.mcp_tools.kept import Kept
 from orchestrator.mcp_tools.pages import as_text
 from orchestrator.outcome import Ending
 from orchestrator.results import ExecutionResult
@@ -44,7 +45,7 @@ class Row:
     peak_memory: int = 0
     reason: str = ""
     """Why it did not end well, its end if it is long."""
-    streams: list[bytes | bytearray] = field(default_factory=lambda: [b"", b""])
+    streams: list[bytes | Kept] = field(default_factory=lambda: [b"", b""])
     """Of the present or last attempt: as much as is kept."""
     started: float = 0.0
     """On the monotonic clock."""
@@ -53,8 +54,8 @@ class Row:
 
     @property
     def failed(self) -> bool:
-        """Whether it has ended, and neither well nor as it may."""
-        return self.ending is not None and self.ending is not Ending.OK and not self.tolerated
+        """Whether it has ended, and neither well nor as it may; what was skipped has not failed, but maybe another."""
+        return self.ending not in (None, Ending.OK, Ending.SKIPPED) and not self.tolerated
 
     def is_among(self, which: Which) -> bool:
         """Whether it is one of those that a question is about."""
@@ -145,11 +146,11 @@ class Run:
                 assert_never(event)
 
     def _append(self, row: Row, stream: int, data: bytes) -> None:
-        """Keep what a task that runs has written, up to the limit; at its end the whole, or head and tail, comes."""
+        """Keep what a task that runs has written; at its end the whole comes once more, or head and tail of it."""
         kept = row.streams[stream]
-        if not isinstance(kept, bytearray):
-            kept = row.streams[stream] = bytearray()
-        kept += data[: max(0, self.output_limit - len(kept))]
+        if not isinstance(kept, Kept):
+            kept = row.streams[stream] = Kept(self.output_limit)
+        kept.add(data)
 
     def _note(self, row: Row, result: ExecutionResult) -> None:
         row.attempts = result.attempts if result.ending is not Ending.SKIPPED else row.attempts
@@ -176,8 +177,9 @@ def _shortened(data: bytes, limit: int) -> bytes:
     """Return head and tail of what is longer than the limit. Scripts come so already; a pipeline's stages may not."""
     if len(data) <= limit + 100:  # the line that says how much was cut is not counted
         return data
-    half = limit // 2
-    return b"%s\n[... %d bytes of output cut ...]\n%s" % (data[:half], len(data) - 2 * half, data[-half:])
+    kept = Kept(limit)
+    kept.add(data)
+    return bytes(kept)
 
 
 def _said(error: BaseException) -> str:

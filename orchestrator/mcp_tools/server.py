@@ -102,7 +102,8 @@ OFFERS = {
     ),
     "get_output": Offer(
         "Read output",
-        "Read a page of what a task has written so far, on standard output or standard error.",
+        "Read a page of what a task has written so far, on standard output or standard error: all of it, or of a flood "
+        "the beginning and the end.",
         arguments.OutputArguments,
         answers.Output,
         Tools.get_output,

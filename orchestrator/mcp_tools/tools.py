@@ -124,7 +124,7 @@ class Tools:
         if asked.task >= len(run.rows):
             raise Refused(f"task: run {run.id} has no task {asked.task}; its tasks are 0 to {len(run.rows) - 1}")
         row = run.rows[asked.task]
-        data = row.streams[0 if asked.stream == "stdout" else 1]
+        data = bytes(row.streams[0 if asked.stream == "stdout" else 1])
         page = page_of(data, asked.offset, asked.limit)
         return answers.Output(
             run_id=run.id,

@@ -3,7 +3,7 @@
 The descriptors are moved away first: what a library, a worker or a script prints to standard output goes to standard
 error, and what reads standard input finds its end. Reading and writing wait in threads that `end` wakes, so that a
 signal, or a client that stops reading, keeps nobody here; any kind of file will do, and none is made non-blocking,
-which its other users would notice.
+which its other users would notice. What is no message is answered here, and goes no further.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import os
 import select
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+
+from orchestrator.mcp_tools.lines import LONGEST, answer_to, answer_to_too_long
 
 _CHUNK = 1 << 16
 _AT_ONCE = 4096
@@ -53,6 +55,8 @@ class Wire:
         self._sink = sink
         self._bell, self._rope = os.pipe()  # readable from the moment on in which `end` is called
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="orchestrator-mcp")
+        self._is_read = True
+        self._in_turn = asyncio.Lock()  # one line is written after the other: the server's, and our own answers
 
     def end(self) -> None:
         """Read nothing more: as if the client had closed its end. Any number of times, in the loop's thread."""
@@ -66,23 +70,35 @@ class Wire:
         os.close(self._rope)
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Yield the lines, until the client is gone or `end` is called."""
+        """Yield the lines that are messages, until the client is gone or `end` is called."""
         loop = asyncio.get_running_loop()
-        parts: list[bytes] = []
+        held = bytearray()  # of a line whose end is still to come
+        too_long = False
         while chunk := await loop.run_in_executor(self._threads, self._read):
-            *lines, rest = chunk.split(b"\n")
-            for line in lines:
-                yield b"".join([*parts, line]).decode("utf-8", "replace")
-                parts = []
-            parts.append(rest)
+            *ends, rest = chunk.split(b"\n")
+            for end in ends:
+                line = (held + end).decode("utf-8", "replace")
+                answer = answer_to_too_long() if too_long else answer_to(line)
+                held, too_long = bytearray(), False
+                if answer is None:
+                    yield line
+                else:
+                    await self.write(f"{answer}\n")
+            held += rest
+            if len(held) > LONGEST:
+                held, too_long = bytearray(), True
+        self.end()  # one that has left may still read the last lines, or may never: then no write waits for it
 
     async def write(self, text: str) -> None:
         """Write it all. A client that does not read any more is one that is gone."""
         loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._threads, self._write, text.encode())
-        except OSError:
-            self.end()
+        async with self._in_turn:
+            try:
+                if self._is_read:
+                    await loop.run_in_executor(self._threads, self._write, text.encode())
+            except OSError:
+                self._is_read = False
+                self.end()
 
     async def flush(self) -> None:
         """Do nothing: `write` has written."""

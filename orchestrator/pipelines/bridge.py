@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +21,8 @@ from orchestrator.pipelines.report import fold, report
 from orchestrator.reports.system import read_ci
 from orchestrator.results import ExecutionResult
 from orchestrator.stopping import outside_of_a_loop
+
+_log = logging.getLogger(__name__)
 
 
 class OrchestratorBridge:
@@ -118,16 +122,16 @@ class CICDBridge(OrchestratorBridge):
         self._junit = junit
 
     def run_pipeline(self, config: PipelineConfig) -> list[ExecutionResult]:
-        """Do as OrchestratorBridge does, and tell the CI system; what cannot be written is said on standard output."""
+        """Do as OrchestratorBridge does, and tell the CI system; what cannot be written is logged, no more."""
         start = time.monotonic()
         results = super().run_pipeline(config)
-        print(report(self._ci, self._junit, results, time.monotonic() - start), end="", flush=True)
+        _say(report(self._ci, self._junit, results, time.monotonic() - start))
         return results
 
     def heard(self, event: Event) -> None:
         """Print the fold of a stage that has ended."""
         if isinstance(event, Finished):
-            print(fold(self._ci, event.result), end="", flush=True)
+            _say(fold(self._ci, event.result))
 
     def run_ci_stage(self, stage: StageConfig) -> ExecutionResult:
         """Run one stage, with its attempts, and return what came of it; whatever it depends on is left aside.
@@ -142,3 +146,12 @@ class CICDBridge(OrchestratorBridge):
 def run_ci_stage(stage: StageConfig) -> ExecutionResult:
     """Run one stage in the present directory and return what came of it, as `CICDBridge.run_ci_stage` does."""
     return CICDBridge().run_ci_stage(stage)
+
+
+def _say(text: str) -> None:
+    """Print to standard output, whatever its encoding; one that takes nothing is logged."""
+    try:
+        encoding = sys.stdout.encoding or "ascii"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end="", flush=True)
+    except (OSError, ValueError, AttributeError) as error:  # a full disk; it was closed; there is none
+        _log.warning("standard output takes no report: %s", error)

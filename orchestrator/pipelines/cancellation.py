@@ -13,16 +13,16 @@ from orchestrator.stopping import Scope, entered, stoppable
 
 
 class Cancellation:
-    """One order to stop, for a run, or for the jobs of one matrix. A request of the `parent` counts too."""
+    """One order to stop, for a run, for the jobs of one matrix, for one job. Requests of the `parents` count too."""
 
-    def __init__(self, parent: Cancellation | None = None) -> None:
-        self.parent = parent
+    def __init__(self, *parents: Cancellation) -> None:
+        self.parents = parents
         self.scope = Scope()
 
     @property
     def requested(self) -> bool:
         """Whether it was asked for."""
-        return self.scope.stopped or (self.parent is not None and self.parent.requested)
+        return self.scope.stopped or any(parent.requested for parent in self.parents)
 
     def request(self) -> None:
         """Stop the ordinary work that it covers, now and later. Safe in any thread and in a signal handler."""
@@ -34,9 +34,10 @@ class Cancellation:
         inner = Scope()
         with contextlib.ExitStack() as holders:
             holders.enter_context(stoppable(inner.stop))
-            order: Cancellation | None = self
-            while order is not None:
+            orders = [self]
+            while orders:
+                order = orders.pop()
                 holders.enter_context(order.scope.holding(inner.stop))
-                order = order.parent
+                orders += order.parents
             holders.enter_context(entered(inner))
             yield

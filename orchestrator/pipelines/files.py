@@ -13,7 +13,6 @@ from orchestrator.config.places import Place, found
 from orchestrator.config.syntax import read_text, read_toml
 from orchestrator.config.yaml_syntax import read_document
 from orchestrator.exceptions import ConfigError, PipelineError
-from orchestrator.pipelines.actions.expressions import ExpressionError, parse_condition
 from orchestrator.pipelines.model import PipelineConfig, StageConfig
 
 
@@ -80,7 +79,10 @@ def _stage_of(given: Mapping[str, Any], place: Place) -> StageConfig:
     try:
         return StageConfig(given["name"], given["commands"], memory_limit=given.get("memory"), **terms)
     except ValueError as error:
-        raise place.mistake(str(error).removeprefix(f"stage {given['name']!r}: ")) from None
+        message = str(error).removeprefix(f"stage {given['name']!r}: ")
+        if message.startswith("condition: "):
+            raise place.at("condition").mistake(message.removeprefix("condition: ")) from None
+        raise place.mistake(message) from None
 
 
 def _stages(value: Any, place: Place) -> list[dict[str, Any]]:
@@ -112,15 +114,6 @@ def _flag(value: Any, place: Place) -> bool:
     return value
 
 
-def _condition(value: Any, place: Place) -> str:
-    text = checks.text(value, place)
-    try:
-        parse_condition(text)
-    except ExpressionError as error:
-        raise place.mistake(str(error)) from None
-    return text
-
-
 def _grace(value: Any, place: Place) -> float | None:
     return 0.0 if value == 0 and not isinstance(value, bool) else checks.or_null(checks.seconds)(value, place)
 
@@ -141,7 +134,7 @@ _STAGE: dict[str, checks.Check] = {
     "cwd": checks.words,
     "allow_failure": _flag,
     "retries": checks.or_null(checks.whole(0)),
-    "condition": _condition,
+    "condition": checks.text,
     "artifacts": checks.list_of(checks.words),
     "memory": checks.or_null(checks.amount),
     "grace": _grace,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.dag.model import Task
@@ -47,17 +48,20 @@ def create_pipeline_workflow(
     )
     ancestors = ancestors_of(needs)
     allowed = frozenset(stage.name for stage in config.stages if stage.allow_failure)
-    tasks = [
-        Task(
-            stage.name,
-            Stage(stage, around),
-            dependencies=set(needs[stage.name]),
-            retry_policy=policy_of(stage.attempts - 1, None),
-            condition=Gate(stage, ancestors[stage.name], allowed, around),
-            trigger_rule="all_done",
+    tasks = []
+    for stage in map(replace, config.stages):  # made anew: what was changed since then is checked
+        gate = Gate(stage, ancestors[stage.name], allowed, around)
+        retries = policy_of(stage.attempts - 1, None)
+        tasks.append(
+            Task(
+                stage.name,
+                Stage(stage, gate, around),
+                dependencies=set(needs[stage.name]),
+                retry_policy=retries,
+                condition=gate,
+                trigger_rule="all_done",
+            )
         )
-        for stage in config.stages
-    ]
     defaults = {"timeout": config.timeout, "max_concurrency": at_once(len(tasks))}
     return Workflow(config.name, tasks=tasks, **{**defaults, **options})
 

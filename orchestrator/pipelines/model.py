@@ -17,7 +17,7 @@ from orchestrator.results import ExecutionResult
 Condition = str | Callable[[dict[str, ExecutionResult]], bool]
 """An expression such as "failure()", or a function of the results of the stages before."""
 
-STATUS_FUNCTIONS = frozenset({"success", "failure", "always", "cancelled"})
+_CONTEXTS = frozenset({"env", "stages"})
 
 
 @dataclass
@@ -113,9 +113,14 @@ class StageConfig:
         """The condition, where it is none that Python decides. Raises PipelineError for one that does not parse."""
         text = self.condition if isinstance(self.condition, str) else ""
         try:
-            return parse_condition(text)
+            expression = parse_condition(text)
         except ExpressionError as error:
             raise PipelineError(f"{self}: condition: {error}") from None
+        for what in sorted(expression.contexts - _CONTEXTS):
+            raise PipelineError(f"{self}: condition: there is no {what!r} here, only `env` and `stages`")
+        if "hashfiles" in expression.functions:
+            raise PipelineError(f"{self}: condition: hashFiles() is for the steps of a workflow file")
+        return expression
 
 
 @dataclass

@@ -13,14 +13,14 @@ from orchestrator.reports.run import Entry, Run, headline
 from orchestrator.reports.system import Ci
 from orchestrator.reports.telling import remarks, write_reports
 from orchestrator.results import ExecutionResult
-from orchestrator.wording import count, duration, neutral
+from orchestrator.wording import count, duration, neutral, visible
 
 
 def fold(ci: Ci, result: ExecutionResult) -> str:
     """Return what the log of a system says of a stage that has ended; "" if it has no folds, or they are not wanted."""
     if "groups" not in ci.features:
         return ""
-    title = headline(result.name, result)
+    title = headline(visible(result.name), result)
     text = neutral(f"{result.output}{result.error}")
     text = text if not text or text.endswith("\n") else f"{text}\n"
     if ci.system == "gitlab":
@@ -29,11 +29,11 @@ def fold(ci: Ci, result: ExecutionResult) -> str:
         name = gitlab.section_name(result.name, secrets.token_hex(4))
         before, after = gitlab.section(name, title, started=started, ended=ended, collapsed=result.success)
         return f"{before}{text}{after}"
+    if not result.success:  # GitHub cannot unfold a group by itself: a failure stands in none
+        text = f"{title}\n{text}"
     opening, closing = github.guard(text)
     guarded = f"{opening}{text}{closing}" if text else ""
-    if not result.success:  # GitHub cannot unfold a group by itself: a failure stands in none
-        return f"{title}\n{guarded}"
-    before, after = github.group(title)
+    before, after = github.group(title) if result.success else ("", "")
     return f"{before}{guarded}{after}"
 
 
@@ -42,7 +42,7 @@ def report(ci: Ci, junit: str | os.PathLike[str] | None, results: Sequence[Execu
     counts = Counter(result.ending.value for result in results)
     ends = ", ".join(f"{number} {ending}" for ending, number in counts.items())
     run = Run(
-        tuple(Entry(result.name, result) for result in results),
+        tuple(Entry(visible(result.name), result) for result in results),
         f"{count(len(results), 'stage')}: {ends} in {duration(seconds)}",
         seconds,
         datetime.now(UTC) - timedelta(seconds=seconds),

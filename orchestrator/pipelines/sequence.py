@@ -26,6 +26,11 @@ class Clock:
         """Seconds; None without a limit, zero or less when it has passed."""
         return None if self.seconds is None else self.seconds - self._spent
 
+    @property
+    def expired(self) -> bool:
+        """Whether nothing is left."""
+        return self.left is not None and self.left <= 0
+
     def count(self, result: ExecutionResult) -> None:
         """Take what a program has used."""
         self._spent += result.execution_time
@@ -36,7 +41,7 @@ def run_within(program: Program, clock: Clock, cancellation: Cancellation | None
 
     What it writes is passed on to the present listener as it comes.
     """
-    if clock.left is not None and clock.left <= 0:
+    if clock.expired:
         return timed_out(program.name, clock.seconds)
     limits = replace(program.limits, seconds=_least(program.limits.seconds, clock.left))
     options = Options(limits=limits, env=program.env, cwd=program.cwd, live_output=True)

@@ -229,6 +229,16 @@ def test_a_retry_policy_holds_for_commands(tmp_path: Path) -> None:
         ["sh", "-s", "x"],
         ["python3", "-"],
         ["node", "--eval={task}"],
+        ["bash", "-eo", "pipefail", "-c", "{task}"],
+        ["bash", "-euo", "pipefail", "-c", "echo {task}"],
+        ["bash", "+o", "x", "-O", "extglob", "{task}"],
+        ["node", "-r", "./setup.js", "{task}"],
+        ["perl", "-I", "lib", "{task}"],
+        ["awk", "{task}"],
+        ["awk", "-F", ",", "{task}"],
+        ["lua", "{task}"],
+        ["xargs", "{task}"],
+        ["xargs", "-n", "1", "sh", "-c", "{task}"],
     ],
 )
 def test_a_command_in_which_the_task_would_be_the_program_is_refused(words: list[str]) -> None:
@@ -239,19 +249,36 @@ def test_a_command_in_which_the_task_would_be_the_program_is_refused(words: list
 @pytest.mark.parametrize(
     "words",
     [
+        ["docker", "run", "image", "sh", "-c", "{task}"],
+        ["nice", "mytool", "bash", "-eo", "pipefail", "-c", "mytool {task}"],
+        ["flock", "lock", "python3", "-c", "{result of a}"],
+        ["mytool", "node", "--eval", "{task}"],
+    ],
+)
+def test_a_command_in_which_the_task_is_in_a_program_that_another_one_runs_is_refused(words: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"agent 'a': the command has the task in the program of (sh|bash|py|node)"):
+        AgentOrchestrator().register("a", words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         ["sh", "-c", 'mytool "$1"', "sh", "{task}"],
-        ["bash", "-eo", "tool.sh", "-c", "{task}"],
+        ["bash", "-eo", "pipefail", "tool.sh", "-c", "{task}"],
+        ["bash", "-euo", "pipefail", "-c", 'mytool "$1"', "bash", "{task}"],
+        ["docker", "run", "image", "sh", "-c", 'mytool "$1"', "sh", "{task}"],
+        ["mytool", "--language", "python", "{task}"],
+        ["grep", "-e", "{task}", "sh"],
         ["env", "A=1", "mytool", "{task}"],
         ["env", "-i", "--", "mytool", "{task}"],
         ["nice", "-n", "5", "timeout", "9s", "mytool", "{task}"],
-        ["nice", "mytool", "sh", "-c", "{task}"],
-        ["mytool", "bash", "-c", "{task}"],
         ["python3", "-m", "mytool", "{task}"],
         ["python3", "-X", "dev", "tool.py", "-c", "{task}"],
-        ["awk", "{print}", "{task}"],
+        ["awk", "-F", ",", "{print}", "{task}"],
+        ["php", "-r", "echo $argv[1];", "{task}"],
     ],
 )
-def test_a_command_in_which_the_task_is_an_argument_is_not(words: list[str]) -> None:
+def test_a_command_in_which_the_task_is_an_argument_is_not_refused(words: list[str]) -> None:
     AgentOrchestrator().register("a", words)
 
 

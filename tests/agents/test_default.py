@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -209,6 +210,66 @@ def test_an_agent_can_run_another_one(project: Path) -> None:
     AgentOrchestrator.default().register("from loop", from_loop)
     AgentOrchestrator.default().register("from thread", lambda task: run_agent_task("from loop", task).value)
     assert run_agent_task("from thread", "x").value == "x from a loop\n"
+
+
+_ASKING = """
+from orchestrator.agents import run_agent_task
+
+heard = run_agent_task("echo", "loaded").output + run_agent_task("other", "!").value
+
+
+def tell(task):
+    return heard + task
+"""
+_LOADING = """
+import os, time
+from concurrent.futures import ThreadPoolExecutor
+from orchestrator import ConfigError
+from orchestrator.agents import run_agent_task
+
+with ThreadPoolExecutor(4) as threads:
+    for result in threads.map(run_agent_task, ["asking", "echo", "asking", "other"], "abcd"):
+        print(getattr(result.value, "output", result.value))
+try:
+    run_agent_task("circle", "x")
+except ConfigError as error:
+    print(error)
+with ThreadPoolExecutor(1) as threads:
+    stuck = threads.submit(run_agent_task, "stuck", "x")
+    while not os.path.exists("begun"):
+        time.sleep(0.01)
+    meanwhile = run_agent_task("echo", "meanwhile").output
+    open("go", "w").close()
+    print(stuck.result().value, meanwhile)
+"""
+
+
+def test_a_file_may_run_other_agents_while_it_is_loaded_and_keeps_none_waiting(tmp_path: Path) -> None:
+    files = {
+        "asking.py": _ASKING,
+        "other.py": "other = str.upper",
+        "circle.py": "from orchestrator.agents import run_agent_task\nrun_agent_task('circle', 'x')",
+        "stuck.py": "import os, time\nopen('begun', 'w').close()\n"
+        "while not os.path.exists('go'):\n  time.sleep(0.01)\nlast = str.title",
+        "orchestrator.toml": "[agents]\necho = {command = ['cat']}\nasking = {python = 'asking.py:tell'}\n"
+        "other = {python = 'other.py:other'}\ncircle = {python = 'circle.py:x'}\nstuck = {python = 'stuck.py:last'}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADING],
+        cwd=tmp_path,
+        env=env,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[:4] == ["loaded!a", "b", "loaded!c", "D"], done.stderr
+    assert lines[4].endswith("circle.py:x: the file runs an agent of its own while it is loaded: do that in a function")
+    assert lines[5:] == ["X meanwhile"]
 
 
 def test_a_workflow_that_is_stopped_stops_the_agent_that_its_thread_waits_for(project: Path) -> None:

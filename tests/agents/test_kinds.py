@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Ending, RetryPolicy, StepError, shell
+from orchestrator import Ending, RetryPolicy, StepError, TaskResult, shell
 from orchestrator.agents import AgentOrchestrator
 from tests import crimes
 from tests.agents.acts import Editor, Unsendable, Writer, asked, shout, where, where_in_loop
@@ -149,6 +150,30 @@ def test_a_coroutine_that_refuses_to_be_cancelled_is_given_up(concurrency: int |
 
     result, is_told = asyncio.run(main())
     assert (result.ending, is_told) == (Ending.TIMED_OUT, True)
+
+
+@CONCURRENCIES
+def test_a_coroutine_that_was_given_up_is_not_run_a_second_time_beside_itself(concurrency: int | None) -> None:
+    async def main() -> tuple[TaskResult, TaskResult, list[str]]:
+        enough, begun = asyncio.Event(), []
+
+        async def stubborn(task: str) -> None:
+            begun.append(task)
+            while task == "stay" and not enough.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await enough.wait()
+            await asyncio.sleep(600)
+
+        agents = AgentOrchestrator()
+        agents.register("a", stubborn, timeout=0.1, grace=0.1, retries=2, concurrency=concurrency)
+        results = await agents.run_agent_task("a", "stay"), await agents.run_agent_task("a", "go")
+        enough.set()
+        return *results, begun
+
+    stubborn, docile, begun = asyncio.run(main())
+    assert begun == ["stay", "go", "go", "go"]
+    assert (stubborn.ending, stubborn.attempts) == (Ending.TIMED_OUT, 1)
+    assert (docile.ending, docile.attempts) == (Ending.TIMED_OUT, 3)
 
 
 @pytest.mark.parametrize(

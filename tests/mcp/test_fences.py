@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,37 @@ def test_ceilings_are_neither_exceeded_on_request_nor_by_a_scripts_own_settings(
         assert (await agent.run("patient.py"))["counts"] == {"timed out": 1}
 
     with_agent(tmp_path, wait, Ceilings(jobs=2, seconds=0.5))
+
+
+def test_long_arguments_make_no_long_answers(tmp_path: Path) -> None:
+    write_scripts(tmp_path, a="import sys; print(len(sys.argv[1]))")
+
+    async def work(agent: Agent) -> None:
+        report = await agent.run(["a.py", "x" * 100_000], ["a.py", "x" * 100_000], ["a.py", *"y" * 5000])
+        assert report["counts"] == {"ok": 3}
+        names = [task["name"] for task in report["tasks"]]
+        assert max(map(len, names)) < 220
+        assert len(set(names)) == 3
+        assert await agent.output(report["run_id"], 1) == "100000\n"
+
+    with_agent(tmp_path, work)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_root_that_was_deleted_is_told_of(fenced: Path, anew: bool) -> None:
+    async def work(agent: Agent) -> None:
+        shutil.rmtree(fenced)
+        if anew:
+            fenced.mkdir()
+            write_scripts(fenced, inside="")
+        for tool, arguments in (
+            ("discover_scripts", {}),
+            ("start_batch", {"scripts": ["inside.py"]}),
+            ("run_pipeline", {"path": "inside.py"}),
+        ):
+            assert f"{fenced} was deleted under this server" in await agent.refusal(tool, **arguments)
+
+    with_agent(fenced, work)
 
 
 def test_environment_values_are_never_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.mcp_tools.kept import Kept
 from orchestrator.mcp_tools.pages import SMALLEST, page_of
 from tests.mcp.agent import Agent, with_agent, write_scripts
 
@@ -57,6 +58,61 @@ def test_a_flood_is_kept_by_its_ends_and_costs_no_memory(tmp_path: Path) -> None
 
     with_agent(tmp_path, work)
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 256 << 20
+
+
+def test_the_end_of_a_flood_can_be_read_while_it_comes(tmp_path: Path) -> None:
+    flood = """
+import os, sys, time
+def wait(name):
+    while not os.path.exists(name):
+        time.sleep(0.01)
+print("the beginning", flush=True)
+wait("on")
+sys.stdout.write("x" * (3 << 20) + "\\nso far\\n")
+sys.stdout.flush()
+wait("go")
+print("the end")
+"""
+    write_scripts(tmp_path, flood=flood)
+
+    async def work(agent: Agent) -> None:
+        run_id = await agent.batch("flood.py")
+
+        async def read_until(end: str) -> str:
+            async with asyncio.timeout(40):
+                while not (text := await agent.output(run_id, limit=100_000)).endswith(end):
+                    await asyncio.sleep(0.01)
+            return text
+
+        assert await read_until("beginning\n") == "the beginning\n"
+        (tmp_path / "on").touch()
+        now = await read_until("so far\n")
+        report = await agent.call("get_run", run_id=run_id)
+        assert (report["state"], report["tasks"][0]["stdout_bytes"]) == ("running", len(now))
+        (tmp_path / "go").touch()
+        await agent.ended(run_id)
+        after = await agent.output(run_id, limit=100_000)
+        for text in (now, after):
+            assert text.startswith("the beginning\n")
+            assert "bytes of output cut ...]\nx" in text
+            assert 1_000_000 <= len(text) <= 1_000_100
+        assert after.endswith("so far\nthe end\n")
+
+    with_agent(tmp_path, work)
+
+
+@given(st.lists(st.binary(max_size=30)), st.integers(1, 40))
+def test_of_what_comes_bit_by_bit_the_beginning_and_the_end_are_kept(parts: list[bytes], limit: int) -> None:
+    kept, whole = Kept(limit), b"".join(parts)
+    for part in parts:
+        kept.add(part)
+    assert len(bytes(kept)) == len(kept) <= limit + 100
+    if len(whole) <= limit:
+        assert bytes(kept) == whole
+    else:
+        half = max(1, limit // 2)
+        cut = b"\n[... %d bytes of output cut ...]\n" % (len(whole) - 2 * half)
+        assert bytes(kept) == whole[:half] + cut + whole[-half:]
 
 
 def test_bytes_that_are_no_text_are_replaced_and_no_character_is_split(tmp_path: Path) -> None:

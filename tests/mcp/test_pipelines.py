@@ -16,7 +16,7 @@ from tests.waiting import is_alive
 @pytest.fixture(autouse=True)
 def _own_meeting_place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have runs of a concurrency group meet in a folder of the test's own."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("runtime")))
 
 
 def test_a_pipeline_runs_stage_by_stage(tmp_path: Path) -> None:
@@ -114,3 +114,16 @@ def test_stages_and_jobs_keep_to_the_ceilings_of_the_server(tmp_path: Path, form
         assert (report["state"], report["counts"]) == ("failed", {"timed out": 1})
 
     with_agent(tmp_path, work, Ceilings(seconds=1))
+
+
+def test_a_stage_that_its_own_condition_skips_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "ci.yml").write_text("on: push\njobs: {a: {if: failure(), runs-on: x, steps: [{run: ls}]}}")
+
+    async def work(agent: Agent) -> None:
+        run = (await agent.call("run_pipeline", path="sub/ci.yml"))["run_id"]
+        report = await agent.call("get_run", run_id=run, wait_seconds=30)
+        assert (report["state"], report["counts"]) == ("finished", {"skipped": 1})
+        assert (await agent.call("get_run", run_id=run, which="failed"))["tasks"] == []
+
+    with_agent(tmp_path, work)

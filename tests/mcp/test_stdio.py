@@ -12,12 +12,14 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from orchestrator.mcp_tools.lines import LONGEST
 from tests.mcp.agent import FAMILY, SECONDS, Agent, child_agent, pids_in
 from tests.waiting import eventually, is_alive, lines_of, wait_gone
 
@@ -166,6 +168,69 @@ def test_what_is_no_message_does_not_end_the_conversation(server: _Server) -> No
     assert server.process.wait(SECONDS) == 0
 
 
+_PING = '"jsonrpc": "2.0", "method": "ping"'
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "code", "says"),
+    [
+        ("this is no JSON", None, -32700, "a message is one line of JSON"),
+        ("[" * 100_000, None, -32700, "a message is one line of JSON"),
+        (f'[{{{_PING}, "id": 7}}]', None, -32600, "no batches"),
+        ("7", None, -32600, "a JSON object"),
+        ("{}", None, -32600, "no message of JSON-RPC"),
+        ('{"id": 7, "method": "ping"}', 7, -32600, 'needs "jsonrpc": "2.0"'),
+        (f'{{{_PING}, "id": null}}', None, -32600, "text or a whole number"),
+        (f'{{{_PING}, "id": 1.5}}', None, -32600, "text or a whole number"),
+        (f'{{{_PING}, "id": "seven", "params": {{"_meta": "\\ud83d"}}}}', "seven", -32600, "half a character (U+D83D"),
+        (f'{{{_PING}, "id": "\\udc80"}}', None, -32600, "half a character (U+DC80"),
+    ],
+)
+def test_a_request_in_a_line_that_is_no_message_is_answered(
+    server: _Server, line: str, number: Any, code: int, says: str
+) -> None:
+    server.raw(line.encode() + b"\n")
+    assert server.process.stdout is not None
+    answer = json.loads(server.process.stdout.readline())
+    assert (answer["jsonrpc"], answer["id"], answer["error"]["code"]) == ("2.0", number, code)
+    assert says in answer["error"]["message"]
+
+
+def test_what_is_an_answer_is_never_answered(server: _Server) -> None:
+    for line in ('{"id": 7, "result": {}}', '{"error": "\\ud800"}', "", " ", f"{{{_PING}}}"):
+        server.raw(line.encode() + b"\n")
+    server.say({"id": "last", "method": "ping"})
+    assert server.process.stdout is not None
+    assert json.loads(server.process.stdout.readline())["id"] == "last"
+
+
+def test_answers_to_what_is_no_message_come_between_the_others_whole(server: _Server) -> None:
+    def talk() -> None:
+        for number in range(300):
+            server.raw(b'{"id": "%s", "method": "ping"}\n' % (b"x" * 20_000))
+            server.say({"id": number, "method": "tools/list"})
+
+    assert server.process.stdout is not None
+    with ThreadPoolExecutor(1) as thread:
+        talking = thread.submit(talk)
+        answers = [json.loads(server.process.stdout.readline()) for _ in range(600)]
+        talking.result()
+    assert sum("error" in answer for answer in answers) == 300
+    assert sorted(answer["id"] for answer in answers if "result" in answer) == list(range(300))
+
+
+def test_a_message_without_an_end_is_passed_over_and_costs_no_memory(server: _Server) -> None:
+    before = psutil.Process(server.process.pid).memory_info().rss
+    for _ in range(LONGEST // (1 << 20) + 100):
+        server.raw(b"x" * (1 << 20))
+    assert psutil.Process(server.process.pid).memory_info().rss - before < 2 * LONGEST
+    server.raw(b"\n")
+    assert server.process.stdout is not None
+    answer = json.loads(server.process.stdout.readline())
+    assert (answer["id"], "64 MB at most" in answer["error"]["message"]) == (None, True)
+    assert server.call("get_scheduler_metrics")["active_jobs"] == 0
+
+
 def test_a_message_may_come_in_pieces_and_be_long(server: _Server) -> None:
     tasks = [{"id": f"task-{number:06}"} for number in range(20_000)]
     call = {"name": "analyze_workflow_dependencies", "arguments": {"tasks": tasks}}
@@ -211,6 +276,16 @@ def test_a_client_that_does_not_read_does_not_keep_the_server(server: _Server, t
     eventually(lambda: _unread(server.process.stdout) > 40_000, SECONDS, "a pipe that is nearly full")
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(SECONDS) == 143
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_a_client_that_leaves_without_having_read_does_not_keep_the_server(server: _Server, tmp_path: Path) -> None:
+    pids = _start_family(server, tmp_path)
+    for number in range(200):
+        server.say({"id": f"unread {number}", "method": "tools/list"})
+    eventually(lambda: _unread(server.process.stdout) > 40_000, SECONDS, "a pipe that is nearly full")
+    server.leave()
+    assert server.process.wait(SECONDS) == 0
     assert not any(is_alive(pid) for pid in pids)
 
 

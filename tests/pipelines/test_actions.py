@@ -674,7 +674,7 @@ def test_stopping_everything_stops_what_says_always_too(tmp_path: Path) -> None:
 
 
 def test_jobs_of_one_concurrency_group_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "meet"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "meet"))
     alone = "mkdir lock && sleep 0.3 && rmdir lock && echo alone"
     job = "{0}:\n  runs-on: x\n  concurrency: {{group: deploy}}\n  steps: [{{run: {1}}}]\n"
     results = ran(tmp_path, "".join(job.format(name, alone) for name in ("a", "b")))
@@ -683,7 +683,7 @@ def test_jobs_of_one_concurrency_group_take_turns(tmp_path: Path, monkeypatch: p
 
 
 def test_of_several_that_wait_only_the_newest_gets_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "meet"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "meet"))
     text = """
     on: push
     concurrency: ${{ github.workflow }}
@@ -724,7 +724,7 @@ def last_of(folder: Path) -> str:
 def test_a_newer_run_that_asks_for_it_cancels_the_one_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "meet"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "meet"))
     text = """
     on: push
     concurrency: {group: one, cancel-in-progress: true}
@@ -774,7 +774,7 @@ def test_every_file_is_known() -> None:
 def test_a_whole_file_runs_and_what_is_refused_alone_fails(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "meet"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "meet"))
     pipeline = load_pipeline(write(tmp_path, (_FILES / f"{name}.yml").read_text(encoding="utf-8")))
     with pipeline.turn():
         results = results_of(pipeline, max_concurrency=4)

@@ -113,9 +113,9 @@ STAGE = "stages:\n  - name: a\n    commands: [ls]\n"
         ("stages:\n  - name: a\n    commands: []\n", "stages[0].commands: must hold at least one command"),
         (
             STAGE + "    env: {PORT: 8080}\n",
-            "stages[0].env.PORT: must be text, not 8080 (whole number): quote it",
+            "stages[0].env.PORT: must be text, not whole number: quote it",
         ),
-        (STAGE + "    env: {FLAG: true}\n", "stages[0].env.FLAG: must be text, not True (boolean): quote it"),
+        (STAGE + "    env: {FLAG: true}\n", "stages[0].env.FLAG: must be text, not boolean: quote it"),
         (STAGE + "    timeout: soon\n", "line 4: stages[0].timeout: must be a number of seconds above zero"),
         (STAGE + "    allow_failure: yes\n", "line 4: stages[0].allow_failure: must be true or false, not 'yes'"),
         (STAGE + "    condition: success() &&\n", "line 4: stages[0].condition:"),

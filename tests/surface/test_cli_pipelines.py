@@ -225,7 +225,7 @@ def test_a_second_run_of_a_concurrency_group_waits_for_the_first(project: Shell,
         "on: push\nconcurrency: one\njobs:\n  a: {runs-on: x, steps: [{run: 'echo x >> log; head -c1 go'}]}\n",
     )
     os.mkfifo(project.folder / "go")
-    meet = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    meet = {"XDG_CACHE_HOME": str(tmp_path)}
     first = project.command("ci", "run", "g.yml", env=meet)
     eventually(lambda: lines_of(project.folder / "log"))
     second = project.command("ci", "run", "g.yml", env=meet)

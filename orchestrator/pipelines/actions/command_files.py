@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from orchestrator.regular import read_regular
 
 MOST_BYTES = 1 << 20
-"""As much as GitHub reads of each file."""
+"""As much as is read of each file; GitHub takes as much of a summary."""
 
 _NAMES = ("ENV", "OUTPUT", "PATH", "STEP_SUMMARY")
 
@@ -50,10 +50,10 @@ class CommandFiles:
             env=pairs_of(self._text("ENV"), "GITHUB_ENV"),
             outputs=pairs_of(self._text("OUTPUT"), "GITHUB_OUTPUT"),
             path=tuple(line for line in self._text("PATH").splitlines() if line),
-            summary=self._text("STEP_SUMMARY"),
+            summary=self._text("STEP_SUMMARY", cut=True),
         )
 
-    def _text(self, name: str) -> str:
+    def _text(self, name: str, *, cut: bool = False) -> str:
         try:
             data = read_regular(self._paths[name], MOST_BYTES + 1, os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -62,6 +62,8 @@ class CommandFiles:
             raise CommandFileError(f"GITHUB_{name} cannot be read: {error.strerror}") from error
         if data is None:
             raise CommandFileError(f"GITHUB_{name} is no regular file any more: append to it, do not replace it")
+        if len(data) > MOST_BYTES and cut:
+            return data[:MOST_BYTES].decode("utf-8-sig", "replace") + "\n[cut: more than 1 MiB]\n"
         if len(data) > MOST_BYTES:
             raise CommandFileError(f"GITHUB_{name} has more than 1 MiB, the most that is read")
         return data.decode("utf-8-sig", "replace")
@@ -78,13 +80,12 @@ def pairs_of(text: str, what: str) -> dict[str, str]:
     place = 0
     while place < len(lines):
         line = lines[place]
-        place += 1
+        begun = place = place + 1
         if not line:
             continue
         name, equals, value = line.partition("=")
         before, heredoc, word = line.partition("<<")
         if heredoc and (not equals or len(before) < len(name)):
-            begun = place
             while place < len(lines) and lines[place] != word:
                 place += 1
             if place == len(lines) or not word:
@@ -96,6 +97,8 @@ def pairs_of(text: str, what: str) -> dict[str, str]:
         elif not equals:
             raise CommandFileError(f"{what}, line {place}: {line[:80]!r} is neither name=value nor name<<WORD")
         if not name.strip():
-            raise CommandFileError(f"{what}, line {place}: a value without a name: {line[:80]!r}")
+            raise CommandFileError(f"{what}, line {begun}: a value without a name: {line[:80]!r}")
+        if "\0" in name + value:
+            raise CommandFileError(f"{what}, line {begun}: a NUL, which no variable can hold")
         pairs[name] = value
     return pairs

@@ -17,6 +17,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 
+from orchestrator.exceptions import ConcurrencyError
 from orchestrator.regular import read_regular
 from orchestrator.stopping import stoppable
 
@@ -35,13 +36,16 @@ def turn_of(
     """Wait until nobody else of the group is under way, and be it while the context lasts.
 
     `cancelled` tells whether to give up waiting; `stop` is called, in a thread, when a newer one wants this one to
-    stop. Raises Superseded when a newer one came while this one waited, or it gave up; OSError where the folder cannot
-    be used.
+    stop. The case of a group's name does not matter. Raises Superseded when a newer one came while this one waited, or
+    it gave up; ConcurrencyError where the folder cannot be used.
     """
-    place = os.path.join(_folder(), hashlib.sha256(group.encode("utf-8", "surrogateescape")).hexdigest())
     ticket = str(uuid.uuid4())
-    _announce(place, ticket, cancel=cancel_in_progress)
-    lock = os.open(f"{place}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        place = os.path.join(_folder(), hashlib.sha256(group.lower().encode("utf-8", "backslashreplace")).hexdigest())
+        _announce(place, ticket, cancel=cancel_in_progress)
+        lock = os.open(f"{place}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ConcurrencyError(f"the folder in which concurrency groups meet cannot be used: {error}") from error
     over = threading.Event()
     try:
         with stoppable(over.set):
@@ -81,9 +85,15 @@ def _taken(lock: int) -> bool:
 def _announce(place: str, ticket: str, *, cancel: bool) -> None:
     """Say who came last."""
     mine = f"{place}.{ticket}"
-    with open(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w", encoding="ascii") as file:
-        json.dump([ticket, cancel], file)
-    os.replace(mine, f"{place}.last")
+    try:
+        descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            json.dump([ticket, cancel], file)
+        os.replace(mine, f"{place}.last")
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(mine)
+        raise
 
 
 def _last(place: str) -> tuple[str, bool]:
@@ -96,11 +106,15 @@ def _last(place: str) -> tuple[str, bool]:
 
 
 def _folder() -> str:
-    """Return the folder where programs meet, made for this user alone. Raises OSError for one that others can write."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    """Return the folder where programs meet, made for this user alone. Raises OSError for one that others can write.
+
+    It is the same for all sessions of a user, of cron too, hence not in XDG_RUNTIME_DIR.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    base = base if os.path.isabs(base) else os.path.expanduser("~/.cache")  # as the XDG specification has it
     folder = os.path.join(base, "orchestrator", "concurrency")
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    found = os.stat(folder)
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
-        raise PermissionError(f"{folder}: belongs to somebody else, or others can write to it")
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+        raise PermissionError(f"{folder}: is a link, belongs to somebody else, or others can write to it")
     return folder

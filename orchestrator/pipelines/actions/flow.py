@@ -22,6 +22,7 @@ from orchestrator.pipelines.actions.jobs import (
     combinations_of,
     contexts_of_matrix,
     flag,
+    group_name,
     group_of,
 )
 from orchestrator.pipelines.actions.matrix import label
@@ -42,7 +43,8 @@ def workflow_of(
     """
     ancestors = ancestors_of({job.id: job.needs for job in file.jobs.values()})
     tasks: dict[str, tuple[str, ...]] = {}
-    plan = Plan(file, host, limits, cancellation, tasks, ancestors)
+    at_a_time = options.get("max_concurrency") or at_once(256)
+    plan = Plan(file, host, limits, cancellation, at_a_time, tasks, ancestors)
     actions: list[tuple[JobDefinition, JobAction]] = []
     taken: set[str] = set()
     for job in file.jobs.values():
@@ -51,15 +53,8 @@ def workflow_of(
         actions += [(job, action) for action in made]
     flow = Workflow(file.name, **{"max_concurrency": at_once(len(actions)), **options})
     for job, action in actions:
-        flow.add_task(
-            Task(
-                action.name,
-                action,
-                dependencies={name for other in job.needs for name in tasks[other]},
-                condition=JobGate(plan, job, action.matrix),
-                trigger_rule="all_done",
-            )
-        )
+        needs = {name for other in job.needs for name in tasks[other]}
+        flow.add_task(Task(action.name, action, dependencies=needs, condition=action.gate, trigger_rule="all_done"))
     return flow
 
 
@@ -67,18 +62,18 @@ def _actions(plan: Plan, job: JobDefinition, taken: set[str]) -> Iterator[JobAct
     """Yield what a job runs, each under a name that nobody has."""
     contexts = base_contexts(plan.host, job.id)
     if contexts_of_matrix(job) & {"needs"} or job.refusal is not None:
-        yield JobAction(
-            plan, job, _new(job.id, taken), None, Group(plan.cancellation, fail_fast=True, max_parallel=None), (0, 1)
-        )
+        alone = Group(fail_fast=False, max_parallel=None)
+        yield JobAction(plan, job, _new(job.id, taken), JobGate(plan, job, None), None, alone, (0, 1))
         return
     try:
         found = combinations_of(job, contexts)
-        group = group_of(job, plan.cancellation, contexts)
+        group = group_of(job, contexts)
+        titles = [_title(job, {**contexts, "matrix": dict(matrix)}, matrix) for matrix in found]
     except (ExpressionError, ConfigError) as error:
         raise ConfigError(f"{job.place}: {error}") from None
     for place, matrix in enumerate(found):
-        name = _new(_title(job, {**contexts, "matrix": dict(matrix)}, matrix), taken)
-        yield JobAction(plan, job, name, matrix, group, (place, len(found)))
+        gate = JobGate(plan, job, matrix)
+        yield JobAction(plan, job, _new(titles[place], taken), gate, matrix, group, (place, len(found)))
 
 
 def _title(job: JobDefinition, contexts: Mapping[str, Value], matrix: Mapping[str, Value]) -> str:
@@ -105,17 +100,18 @@ def _new(name: str, taken: set[str]) -> str:
 def turn_of_file(file: WorkflowFile, host: Host, cancellation: Cancellation) -> Iterator[None]:
     """Wait until no other run of the file's concurrency group is under way, and be it while the context lasts.
 
-    Raises Superseded when a newer run came while this one waited.
+    Raises Superseded when a newer run came while this one waited, ConcurrencyError where groups cannot meet,
+    ConfigError for a group whose name cannot be worked out.
     """
     if file.concurrency is None:
         yield
         return
     contexts: Mapping[str, Value] = base_contexts(host, "")
-    scope = Scope(contexts, {})
-    with turn_of(
-        f"{host.github['repository']}/{file.concurrency.group.fill(scope)}",
-        cancel_in_progress=flag(file.concurrency.cancel_in_progress, contexts),
-        cancelled=lambda: cancellation.requested,
-        stop=cancellation.request,
-    ):
+    try:
+        group = group_name(host, file.concurrency, contexts)
+        cancel = flag(file.concurrency.cancel_in_progress, contexts)
+    except ExpressionError as error:
+        raise ConfigError(f"{file.path}: concurrency: {error}") from None
+    stop, asked = cancellation.request, lambda: cancellation.requested
+    with turn_of(group, cancel_in_progress=cancel, cancelled=asked, stop=stop):
         yield

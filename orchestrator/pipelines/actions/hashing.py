@@ -11,16 +11,24 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.pipelines.actions.errors import ExpressionError
+from orchestrator.stopping import stoppable
+
+Check = Callable[[], None]
 
 MOST_FILES = 100_000
 """Files that may match."""
 
 MOST_ENTRIES = 1_000_000
 """Files and folders that may be looked at."""
+
+_SECONDS = 120.0
+"""As long as GitHub's own may take."""
 
 _FOLLOW = "--follow-symbolic-links"
 _WILD = re.compile(r"\\.|[*?]|\[[^\]]{2,}\]", re.DOTALL)
@@ -38,26 +46,47 @@ def hash_files(workspace: str, patterns: Sequence[str]) -> str:
     be `--follow-symbolic-links`: else no linked folder is looked into.
 
     Left out are files outside of the workspace, also those that a link leads to, and what is no regular file. Raises
-    ExpressionError for a pattern with `..`, for more than MOST_FILES files, and for what cannot be read.
+    ExpressionError for a pattern with `..`, for more than MOST_FILES files, for what cannot be read, and when it takes
+    longer than GitHub allows or its thread is to stop.
     """
+    over = threading.Event()
+    deadline = time.monotonic() + _SECONDS
+
+    def check() -> None:
+        if over.is_set() or time.monotonic() > deadline:
+            raise ExpressionError(f"not done within {_SECONDS:g} s, or stopped")
+
+    try:
+        with stoppable(over.set):
+            return _hash_of(workspace, patterns, check)
+    except ExpressionError as error:
+        raise ExpressionError(f"hashFiles: {error.problem}") from None
+
+
+def _hash_of(workspace: str, patterns: Sequence[str], check: Check) -> str:
     follow = bool(patterns) and patterns[0].lower() == _FOLLOW
     if patterns and patterns[0].startswith("--") and not follow:
-        raise ExpressionError(f"hashFiles: unknown option {patterns[0]!r}; there is {_FOLLOW!r}")
-    lines = [line.strip() for text in patterns[follow:] for line in text.split("\n")]
-    patterns_of_lines = [_pattern(line, os.path.abspath(workspace)) for line in lines if line and line[0] != "#"]
-    search = _Search(os.path.realpath(workspace), patterns_of_lines, follow)
+        raise ExpressionError(f"unknown option {patterns[0]!r}; there is {_FOLLOW!r}")
     digests, number = hashlib.sha256(), 0
-    for path in search.files():
-        digest = _digest(path)
+    for path in matching_files(workspace, patterns[follow:], check, follow=follow):
+        digest = _digest(path, check)
         if digest is None:
             continue
         number += 1
         if number > MOST_FILES:
-            raise ExpressionError(
-                f"hashFiles: more than {MOST_FILES:,} files match; name fewer, or exclude some with '!'"
-            )
+            raise ExpressionError(f"more than {MOST_FILES:,} files match; name fewer, or exclude some with '!'")
         digests.update(digest)
     return digests.hexdigest() if number else ""
+
+
+def matching_files(workspace: str, patterns: Sequence[str], check: Check, *, follow: bool = False) -> Iterator[str]:
+    """Yield the real paths of what matches and is no folder, as `hash_files` says, in its order.
+
+    `check` is called again and again, and may raise to end it. Raises ExpressionError as `hash_files` does.
+    """
+    lines = [line.strip() for text in patterns for line in text.split("\n")]
+    patterns_of_lines = [_pattern(line, os.path.abspath(workspace)) for line in lines if line and line[0] != "#"]
+    return _Search(os.path.realpath(workspace), patterns_of_lines, follow, check).files()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +127,7 @@ class _Pattern:
 
 def _pattern(line: str, workspace: str) -> _Pattern:
     if "\0" in line or not _is_path(line):
-        raise ExpressionError(f"hashFiles: the pattern {line!r} has characters that no path has")
+        raise ExpressionError(f"the pattern {line!r} has characters that no path has")
     body = line.lstrip("!")
     excludes = (len(line) - len(body)) % 2 == 1
     body = body.strip()
@@ -110,9 +139,7 @@ def _pattern(line: str, workspace: str) -> _Pattern:
     if segments and segments[0] == "." and body[0] == ".":
         del segments[0]
     if not body or ".." in segments or "." in segments:
-        raise ExpressionError(
-            f"hashFiles: the pattern {line!r} has to name what is in the workspace, without '.' and '..'"
-        )
+        raise ExpressionError(f"the pattern {line!r} has to name what is in the workspace, without '.' and '..'")
     literal = [_literal(segment) for segment in segments]
     above = [] if body[0] == "/" else [part for part in os.path.realpath(workspace).split("/") if part]
     first_wild = literal.index(None) if None in literal else len(literal)
@@ -160,10 +187,11 @@ class _Entry:
 class _Search:
     """A walk through a workspace, in the order of @actions/glob: folder by folder, the names by their bytes."""
 
-    def __init__(self, workspace: str, patterns: Sequence[_Pattern], follow: bool) -> None:
+    def __init__(self, workspace: str, patterns: Sequence[_Pattern], follow: bool, check: Check) -> None:
         self._workspace = workspace
         self._patterns = patterns
         self._follow = follow
+        self._check = check
         self._seen = 0
 
     def files(self) -> Iterator[str]:
@@ -172,9 +200,10 @@ class _Search:
             waiting = [self._start(root)] if self._is_inside(os.path.realpath(root)) else []
             while waiting:
                 entry = waiting.pop()
+                self._check()
                 self._seen += 1
                 if self._seen > MOST_ENTRIES:
-                    raise ExpressionError(f"hashFiles: more than {MOST_ENTRIES:,} files and folders to look at")
+                    raise ExpressionError(f"more than {MOST_ENTRIES:,} files and folders to look at")
                 if os.path.isdir(entry.path):
                     waiting += reversed(self._entries(entry))
                 elif self._matches(entry.states) and self._is_inside(real := os.path.realpath(entry.path)):
@@ -241,7 +270,7 @@ def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def _digest(path: str) -> bytes | None:
+def _digest(path: str, check: Check) -> bytes | None:
     """Return the digest of a regular file; None for what is none, which is not opened, and for a link to nothing."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -251,7 +280,11 @@ def _digest(path: str) -> bytes | None:
         with open(descriptor, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
-            return hashlib.file_digest(file, "sha256").digest()
+            digest = hashlib.sha256()
+            while chunk := file.read(1 << 20):
+                check()
+                digest.update(chunk)
+            return digest.digest()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -259,4 +292,4 @@ def _digest(path: str) -> bytes | None:
 
 
 def _unreadable(path: str, error: OSError) -> ExpressionError:
-    return ExpressionError(f"hashFiles: {path!r} cannot be read: {error.strerror}")
+    return ExpressionError(f"{path!r} cannot be read: {error.strerror}")

@@ -11,10 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 from orchestrator.dag.model import Declined, TaskResult
-from orchestrator.exceptions import ConfigError
+from orchestrator.exceptions import ConcurrencyError, ConfigError
 from orchestrator.limits import Limits
 from orchestrator.outcome import Ending, Outcome
 from orchestrator.pipelines.actions.concurrency import Superseded, turn_of
@@ -40,6 +39,8 @@ class Plan:
     host: Host
     limits: Limits
     cancellation: Cancellation
+    at_once: int
+    """How many combinations of one matrix, that is worked out late, run at a time."""
     tasks: Mapping[str, Sequence[str]]
     ancestors: Mapping[str, frozenset[str]]
 
@@ -82,25 +83,44 @@ class JobGate:
         self._matrix = matrix
 
     def __call__(self, results: dict[str, TaskResult]) -> bool | Declined:
-        """Say yes, or why not. Raises ExpressionError for an expression that cannot be evaluated."""
+        """Say yes, or why not. What cannot be worked out is for the job to tell, with its place."""
+        try:
+            return self.verdict(results)
+        except ExpressionError:
+            return True
+
+    def verdict(self, results: Mapping[str, TaskResult]) -> bool | Declined:
+        """Say yes, or why not. Raises ExpressionError for what cannot be worked out."""
         plan, job = self._plan, self._job
-        bad = {other: plan.status(other, results) for other in job.needs}
-        bad = {other: status for other, status in bad.items() if status is not Status.SUCCESS}
-        failed = any(plan.status(other, results) is Status.FAILURE for other in plan.ancestors[job.id])
         stopped = plan.cancellation.requested
-        functions = status_functions(success=not bad and not stopped, failure=failed and not stopped, cancelled=stopped)
-        contexts = {**base_contexts(plan.host, job.id), "needs": plan.needs(job, results)}
-        if not truthy(job.condition.evaluate(Scope(contexts, functions))):
+        if not self.holds(results, stopped=stopped):
             if stopped:
                 return Declined("the run was cancelled")
+            bad = [(other, status) for other, status in self._before(results) if status is not Status.SUCCESS]
             if bad and not job.condition.functions & {"failure", "always", "cancelled"}:
-                other, status = next(iter(bad.items()))
-                return Declined(f"{other!r} ended with {status.value!r}")
+                return Declined(f"{bad[0][0]!r} ended with {bad[0][1].value!r}")
             return Declined(f"its condition does not hold: {job.condition.text}")
         if self._matrix is None:
             return True
+        contexts = {**base_contexts(plan.host, job.id), "needs": plan.needs(job, results)}
         foreign = foreign_system(job, {**contexts, "matrix": dict(self._matrix), "strategy": {}})
         return Declined(f"it runs on {foreign!r}, and this is Linux") if foreign else True
+
+    def holds(self, results: Mapping[str, TaskResult], *, stopped: bool) -> bool:
+        """Return whether the job's `if` holds, in a run that is, or is not, cancelled. Raises ExpressionError."""
+        statuses = {status for _, status in self._before(results)}
+        functions = status_functions(
+            success=statuses <= {Status.SUCCESS} and not stopped,
+            failure=Status.FAILURE in statuses and not stopped,
+            cancelled=stopped,
+        )
+        contexts = {**base_contexts(self._plan.host, self._job.id), "needs": self._plan.needs(self._job, results)}
+        return truthy(self._job.condition.evaluate(Scope(contexts, functions)))
+
+    def _before(self, results: Mapping[str, TaskResult]) -> list[tuple[str, Status]]:
+        """Return what came of the jobs that it needs, directly or not, the direct ones first; on GitHub all count."""
+        others = [*self._job.needs, *sorted(self._plan.ancestors[self._job.id] - set(self._job.needs))]
+        return [(other, self._plan.status(other, results)) for other in others]
 
 
 def foreign_system(job: JobDefinition, contexts: Mapping[str, Value]) -> str | None:
@@ -120,57 +140,74 @@ class JobAction:
     plan: Plan
     job: JobDefinition
     name: str
+    gate: JobGate
     matrix: Mapping[str, Value] | None
     group: Group
     place: tuple[int, int]
     """Its number, from 0, and how many there are, in the context `strategy`."""
 
     def __call__(self, _task_results: Mapping[str, TaskResult]) -> ExecutionResult:
-        """Run it."""
+        """Run it. The engine gives it the results so far, by the parameter's name."""
         if self.job.refusal is not None:
-            note = self.job.refusal
-            outcome = Outcome(Ending.RAISED, reason=f"{note.place}: refused: {note.what}\n", return_code=1)
-            return result_of_outcome(outcome, self.name)
-        needs = self.plan.needs(self.job, _task_results)
+            return _failed(self.name, f"{self.job.refusal.place}: refused: {self.job.refusal.what}")
         try:
+            self.gate.verdict(_task_results)  # which raises what is wrong with the condition
+            orders = [] if self.gate.holds(_task_results, stopped=True) else [self.plan.cancellation]
+            needs = self.plan.needs(self.job, _task_results)
             if self.matrix is None:
-                return self._run_all(needs)
-            return self._run_one(self.name, self.matrix, self.group, self.place, needs)
+                return self._run_all(needs, orders)
+            return self._run_one(self.name, self.matrix, self.group, self.place, needs, orders)
         except (ExpressionError, ConfigError) as error:
-            outcome = Outcome(Ending.RAISED, reason=f"{self.job.place}: {error}\n", return_code=1)
-            return result_of_outcome(outcome, self.name)
+            return _failed(self.name, f"{self.job.place}: {error}")
 
     def _run_one(
-        self, name: str, matrix: Mapping[str, Value], group: Group, place: tuple[int, int], needs: Mapping[str, Value]
+        self,
+        name: str,
+        matrix: Mapping[str, Value],
+        group: Group,
+        place: tuple[int, int],
+        needs: Mapping[str, Value],
+        orders: Sequence[Cancellation],
     ) -> ExecutionResult:
-        job = self.job
+        """Run one combination; `orders` are what cancels it, besides the failure of another one."""
+        job, plan = self.job, self.plan
         told: dict[str, Value] = {
             "job-index": place[0],
             "job-total": place[1],
             "fail-fast": group.fail_fast,
             "max-parallel": group.max_parallel or place[1],
         }
-        plan = self.plan
-        order = Order(job, plan.file, plan.host, plan.limits, name, matrix, needs, told, group.cancellation)
-        run = run_job if job.concurrency is None else partial(in_turn, job.concurrency)
-        return group.run(name, partial(run, order))
+        cancellation = Cancellation(group.cancellation, *orders)
+        order = Order(job, plan.file, plan.host, plan.limits, name, matrix, needs, told, cancellation)
 
-    def _run_all(self, needs: Mapping[str, Value]) -> ExecutionResult:
+        def run() -> ExecutionResult:
+            try:
+                return run_job(order) if job.concurrency is None else in_turn(job.concurrency, order)
+            except ExpressionError as error:
+                return _failed(name, f"{job.place}: {error}")
+
+        return group.run(name, run, cancellation)
+
+    def _run_all(self, needs: Mapping[str, Value], orders: Sequence[Cancellation]) -> ExecutionResult:
         """Work the matrix out and run its combinations beside each other, each in a thread."""
         contexts = {**base_contexts(self.plan.host, self.job.id), "needs": dict(needs)}
         found = combinations_of(self.job, contexts)
         names = [f"{self.job.id} ({label(one)})" if one else self.job.id for one in found]
-        group = group_of(self.job, self.plan.cancellation, contexts)
+        group = group_of(self.job, contexts)
 
         def run(place: int) -> ExecutionResult:
-            foreign = foreign_system(self.job, {**contexts, "matrix": dict(found[place]), "strategy": {}})
-            if foreign:
-                reason = f"skipped: it runs on {foreign!r}, and this is Linux\n"
-                return result_of_outcome(Outcome(Ending.SKIPPED, reason=reason, return_code=1), names[place])
-            return self._run_one(names[place], found[place], group, (place, len(found)), needs)
+            try:
+                foreign = foreign_system(self.job, {**contexts, "matrix": dict(found[place]), "strategy": {}})
+                if foreign:
+                    reason = f"skipped: it runs on {foreign!r}, and this is Linux\n"
+                    return result_of_outcome(Outcome(Ending.SKIPPED, reason=reason, return_code=1), names[place])
+                return self._run_one(names[place], found[place], group, (place, len(found)), needs, orders)
+            except (ExpressionError, ConfigError) as error:
+                return _failed(names[place], f"{self.job.place}: {error}")
 
         start = time.monotonic()
-        with ThreadPoolExecutor(len(found), thread_name_prefix="orchestrator-job") as threads:
+        most = min(len(found), self.plan.at_once)
+        with ThreadPoolExecutor(most, thread_name_prefix="orchestrator-job") as threads:
             # Each thread sees what this one does: who stops it, and who hears what is printed.
             futures = [threads.submit(contextvars.copy_context().run, run, place) for place in range(len(found))]
             parts = [future.result() for future in futures]
@@ -185,21 +222,38 @@ class JobAction:
         return replace(whole, value=end, tolerated=bool(bad) and not counted, execution_time=seconds)
 
 
+def _failed(name: str, reason: str) -> ExecutionResult:
+    return result_of_outcome(Outcome(Ending.RAISED, reason=f"{reason}\n", return_code=1), name)
+
+
 def in_turn(concurrency: Concurrency, order: Order) -> ExecutionResult:
-    """Run a job when nobody else of its concurrency group is under way."""
+    """Run a job when nobody else of its concurrency group is under way. Raises ExpressionError."""
     contexts = order.contexts()
+    group = group_name(order.host, concurrency, contexts)
+    whole = order.file.concurrency
+    if whole is not None and group == group_name(order.host, whole, base_contexts(order.host, "")):
+        return _failed(
+            order.label, f"{order.job.place}: a deadlock: the workflow itself has the concurrency group {group}"
+        )
     mine = Cancellation(order.cancellation)
     try:
         with turn_of(
-            f"{order.host.github['repository']}/{concurrency.group.fill(Scope(contexts, {}))}",
+            group,
             cancel_in_progress=flag(concurrency.cancel_in_progress, contexts),
             cancelled=lambda: mine.requested,
             stop=mine.request,
         ):
             return run_job(replace(order, cancellation=mine))
+    except ConcurrencyError as error:
+        return _failed(order.label, f"{order.job.place}: {error}")
     except Superseded as error:
         reason = f"cancelled: {error}\n"
         return replace(cancelled(order.label), error=reason, reason=reason)
+
+
+def group_name(host: Host, concurrency: Concurrency, contexts: Mapping[str, Value]) -> str:
+    """Return the name of a concurrency group, which belongs to its repository. Raises ExpressionError."""
+    return f"{host.github['repository']}/{concurrency.group.fill(Scope(contexts, {}))}".lower()
 
 
 def combinations_of(job: JobDefinition, contexts: Mapping[str, Value]) -> list[Mapping[str, Value]]:
@@ -240,19 +294,15 @@ def contexts_of_matrix(job: JobDefinition) -> frozenset[str]:
     return frozenset(found)
 
 
-def group_of(job: JobDefinition, run: Cancellation, contexts: Mapping[str, Value]) -> Group:
-    """Return the group of a job's combinations: the run's cancellation is for them, unless they run in any case.
-
-    Raises ConfigError for a number of jobs that is none.
-    """
+def group_of(job: JobDefinition, contexts: Mapping[str, Value]) -> Group:
+    """Return the group of a job's combinations. Raises ConfigError for a number of jobs that is none."""
     most = job.strategy.max_parallel
     if isinstance(most, Template):
         value = most.value(Scope(contexts, {}))
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 1 or value != int(value):
             raise ConfigError(f"max-parallel must be a whole number above zero, not {value!r}")
         most = int(value)
-    regardless = job.condition.functions & {"always", "cancelled"}
-    return Group(None if regardless else run, fail_fast=flag(job.strategy.fail_fast, contexts), max_parallel=most)
+    return Group(fail_fast=flag(job.strategy.fail_fast, contexts), max_parallel=most)
 
 
 def flag(value: Template | bool, contexts: Mapping[str, Value]) -> bool:

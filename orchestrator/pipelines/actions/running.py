@@ -1,8 +1,8 @@
 """One job at work, in a thread: its steps one after another, each seeing what those before have told.
 
 As on GitHub a step that fails does not end the job: the conditions of the later ones decide, and `success()` is the
-default. When the run is cancelled, or the job's time has passed, only steps whose condition says `always()`,
-`cancelled()` or `failure()` are run, within five minutes, as GitHub has it.
+default. When the job is cancelled, or its time has passed, which is the same to its steps, those run, or go on, whose
+condition holds then: for five minutes, as GitHub has it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from orchestrator.limits import Limits, tighter
@@ -94,20 +95,24 @@ class _State:
 
 def run_job(order: Order) -> ExecutionResult:
     """Run the steps of a job and return what came of them; its value is a JobEnd, its `stages` are the steps."""
-    with tempfile.TemporaryDirectory(prefix="orchestrator-job-", ignore_cleanup_errors=True) as temp:
-        return _JobRun(order, temp).run()
+    # What a step does to its own temporary files is not to hurt ours.
+    with _temporary("orchestrator-steps-") as ours, _temporary("orchestrator-job-") as temp:
+        return _JobRun(order, ours, temp).run()
+
+
+def _temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
 
 
 class _JobRun:
-    def __init__(self, order: Order, temp: str) -> None:
+    def __init__(self, order: Order, ours: str, temp: str) -> None:
         self._order = order
-        self._temp = temp
+        self._ours = ours
         self._contexts = order.contexts()
         self._runner = order.host.runner(temp)
         self._contexts["runner"] = self._runner
         self._state = _State()
         self._clock = Clock(None)
-        self._cleanup = Clock(CLEANUP_SECONDS)
         self._variables: dict[str, str] = {}
 
     def run(self) -> ExecutionResult:
@@ -119,15 +124,18 @@ class _JobRun:
             for step in job.steps:
                 parts.append(self._step(step))
             end = JobEnd(self._outputs(), "".join(state.summary))
-        except (JobError, ExpressionError) as error:
-            parts.append(_failed("the job", f"{job.place}: {error}"))
-            state.failed = state.failed or parts[-1]
-            end = JobEnd({}, "".join(state.summary))
+            tolerated = job.continue_on_error is not None and self._holds(job.continue_on_error, self._scope())
+        except (JobError, ExpressionError, OSError) as error:
+            problem = _failed("the job", f"{job.place}: {error}")
+            parts.append(problem)
+            reason = problem.reason
+            state.failed = state.failed or problem
+            end, tolerated = JobEnd({}, "".join(state.summary)), False
         if state.failed is None and self._order.cancellation.requested:
             state.failed = cancelled("the job")
         if state.failed is not None:
-            reason = f"{state.failed.name!r} failed: {state.failed.reason}"
-        tolerated = bool(job.continue_on_error) and self._is_tolerated(state)
+            first = f"{state.failed.name!r} failed: {state.failed.reason}"
+            reason = first if reason in first else first + reason
         return replace(joined(self._order.label, parts, state.failed, reason), value=end, tolerated=tolerated)
 
     def _prepare(self) -> None:
@@ -136,19 +144,12 @@ class _JobRun:
         own = Limits(self._seconds(job.timeout_minutes, self._scope()) or JOB_SECONDS)
         self._clock = Clock(tighter(own, order.limits).seconds)
         self._variables = order.host.variables(job.id, self._runner)
-        event = os.path.join(self._temp, "event.json")
+        event = os.path.join(self._ours, "event.json")
         with open(event, "w", encoding="utf-8") as payload:
             json.dump(order.host.github.get("event"), payload)
         self._variables["GITHUB_EVENT_PATH"] = event
         for env in (order.file.env, job.env):
             self._state.env |= self._filled(env, self._state.env)
-
-    def _is_tolerated(self, state: _State) -> bool:
-        assert self._order.job.continue_on_error is not None
-        try:
-            return truthy(self._order.job.continue_on_error.value(self._scope()))
-        except ExpressionError:
-            return False
 
     def _outputs(self) -> dict[str, str]:
         return {name: output.fill(self._scope()) for name, output in self._order.job.outputs.items()}
@@ -163,9 +164,9 @@ class _JobRun:
             env = self._state.env if step.refusal is not None else self._filled(step.env, self._state.env)
             name = self._name_of(step, env)
             result = self._decided(step, name, env)
-            if not result.success and step.continue_on_error is not None:
-                allowed = truthy(step.continue_on_error.value(self._scope(env)))
-        except (JobError, ExpressionError) as error:
+            if status_of(result) is Status.FAILURE and step.continue_on_error is not None:
+                allowed = self._holds(step.continue_on_error, self._scope(env))
+        except (JobError, ExpressionError, OSError) as error:
             result = _failed(name, f"{step.place}: {error}")
         self._note(step, result, allowed=allowed)
         return replace(result, tolerated=allowed)
@@ -183,8 +184,8 @@ class _JobRun:
         return self._run(step, name, env)
 
     def _why_not(self, step: StepDefinition) -> str:
-        if self._order.cancellation.requested:
-            return "the run was cancelled"
+        if self._stopped:
+            return "the job's time has passed" if self._clock.expired else "the run was cancelled"
         if self._state.failed is not None and not step.condition.functions & {"failure", "always"}:
             return f"{self._state.failed.name!r} failed"
         return f"its condition does not hold: {step.condition.text}"
@@ -192,26 +193,42 @@ class _JobRun:
     def _run(self, step: StepDefinition, name: str, env: Mapping[str, str]) -> ExecutionResult:
         assert step.run is not None
         job, scope = self._order.job, self._scope(env)
-        files = CommandFiles(self._temp, step.number)
+        files = CommandFiles(self._ours, step.number)
         argv = self._command_line(step, step.run.fill(scope), scope)
         folder = step.working_directory or job.defaults.working_directory
         cwd = os.path.join(self._order.host.workspace, folder.fill(scope) if folder is not None else "")
         limits = tighter(Limits(self._seconds(step.timeout_minutes, scope)), self._order.limits)
-        variables = {**self._variables, **env, **files.variables}
+        fixed = {name: value for name, value in self._variables.items() if name.startswith(("GITHUB_", "RUNNER_"))}
+        variables = {**self._variables, **env, **fixed, **files.variables}  # which nobody may set, as on GitHub
         if self._state.path:
             variables["PATH"] = os.pathsep.join([*self._state.path, env.get("PATH") or os.environ.get("PATH", "")])
         program = replace(shell_of(argv, name, limits=limits, env=variables, cwd=cwd), name=name)
-        result = self._within_limits(program, step)
+        result = self._within_limits(program, step, env)
         return self._heard(step, result, files)
 
-    def _within_limits(self, program: Program, step: StepDefinition) -> ExecutionResult:
-        """Run a step's program: within the job's time; or, if it runs in any case, within that for cleaning up."""
-        regardless = step.condition.functions & {"always", "cancelled", "failure"}
+    def _within_limits(self, program: Program, step: StepDefinition, env: Mapping[str, str]) -> ExecutionResult:
+        """Run a step's program within the job's time; if it is to run when the job is cancelled, for longer."""
         order = self._order.cancellation
-        if not regardless:
+        if not truthy(step.condition.evaluate(self._scope(env, stopped=True))):
             return cancelled(program.name) if order.requested else run_within(program, self._clock, order)
-        over = order.requested or (self._clock.left is not None and self._clock.left <= 0)
-        return run_within(program, self._cleanup if over else self._clock, None)
+        left = self._clock.left or 0.0
+        longer = Clock(CLEANUP_SECONDS if order.requested else left + CLEANUP_SECONDS)
+        result = run_within(replace(program, seconds=self._patience()), longer, None)
+        self._clock.count(result)
+        return result
+
+    def _patience(self) -> Callable[[], float | None]:
+        """Return what says how long a program may run that a cancellation leaves alone: for so long after it."""
+        start, order = time.monotonic(), self._order.cancellation
+        noticed: float | None = None
+
+        def allowed() -> float | None:
+            nonlocal noticed
+            if noticed is None and order.requested:
+                noticed = time.monotonic() - start
+            return None if noticed is None else noticed + CLEANUP_SECONDS
+
+        return allowed
 
     def _heard(self, step: StepDefinition, result: ExecutionResult, files: CommandFiles) -> ExecutionResult:
         """Take what a step has told in its files: a step that failed may have told as well."""
@@ -239,8 +256,15 @@ class _JobRun:
 
     # What is written, worked out
 
-    def _scope(self, env: Mapping[str, str] | None = None) -> Scope:
-        state, stopped = self._state, self._order.cancellation.requested
+    @property
+    def _stopped(self) -> bool:
+        """Whether the job was cancelled, by somebody or by its own time limit."""
+        return self._order.cancellation.requested or self._clock.expired
+
+    def _scope(self, env: Mapping[str, str] | None = None, *, stopped: bool | None = None) -> Scope:
+        """Return what expressions see; `stopped` asks what they would see in a job that is, or is not, cancelled."""
+        state = self._state
+        stopped = self._stopped if stopped is None else stopped
         status = "cancelled" if stopped else "failure" if state.failed is not None else "success"
         contexts = {
             **self._contexts,
@@ -261,6 +285,15 @@ class _JobRun:
         scope = self._scope(above)
         return {**above, **{name: value.fill(scope) for name, value in env.items()}}
 
+    def _holds(self, template: Template, scope: Scope) -> bool:
+        """Return whether something holds. Raises JobError for what is neither true nor false, as GitHub does."""
+        if template.is_plain:  # which reading has checked
+            return template.text == "true"
+        value = template.value(scope)
+        if not isinstance(value, bool):
+            raise JobError(f"continue-on-error must be true or false, not {text_of(value)[:80]!r}")
+        return value
+
     def _seconds(self, template: Template | None, scope: Scope) -> float | None:
         """Return a time limit that is given in minutes."""
         if template is None:
@@ -276,7 +309,7 @@ class _JobRun:
 
     def _name_of(self, step: StepDefinition, env: Mapping[str, str]) -> str:
         if step.name is not None:
-            return step.name.fill(self._scope(env)) or f"step {step.number}"
+            return " ".join(step.name.fill(self._scope(env)).split()) or f"step {step.number}"
         if step.run is None and step.uses is None:
             return f"step {step.number}"
         script = str(step.uses)
@@ -295,13 +328,15 @@ class _JobRun:
         line = _SHELLS.get(shell, shell) or ("bash -e {0}" if shutil.which("bash") else "sh -e {0}")
         if shell and shell_verdict(shell) != "supported":
             raise JobError(f"the shell {shell!r} is not known here: bash, sh, python, or a line with {{0}} in it")
-        path = os.path.join(self._temp, f"step-{step.number}{'.py' if shell == 'python' else '.sh'}")
-        with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
+        path = os.path.join(self._ours, f"step-{step.number}{'.py' if shell == 'python' else '.sh'}")
+        with open(path, "x", encoding="utf-8", errors="replace") as file:
             file.write(script)
         try:
             words = [word.replace("{0}", path) for word in shlex.split(line)]
         except ValueError as error:
             raise JobError(f"the shell {shell!r} cannot be read: {error}") from None
+        if not words[0]:
+            raise JobError(f"the shell {shell!r} names no program")
         if words[0] == "python" and not shutil.which("python"):
             words[0] = sys.executable
         return words
