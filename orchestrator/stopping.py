@@ -16,6 +16,9 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
+_LOOK_SECONDS = 0.2
+"""How often a thread that waits for another one's event loop looks whether its own task was cancelled."""
+
 
 class Scope:
     """What is to be stopped together.
@@ -112,7 +115,7 @@ async def in_thread(call: Callable[[], _T]) -> _T:
 def outside_of_a_loop(call: Callable[[], _T]) -> _T:
     """Call what starts an event loop of its own: in another thread and waiting for it, where one runs in this one.
 
-    Interrupted, it stops what runs there, and waits for that.
+    Ctrl-C, or cancelling the asyncio task that called, stops what runs there first.
     """
     import asyncio
     from concurrent.futures import ThreadPoolExecutor, wait
@@ -122,16 +125,29 @@ def outside_of_a_loop(call: Callable[[], _T]) -> _T:
     except RuntimeError:
         return call()
     scope = Scope()
+    caller = asyncio.current_task()
+    interrupt: KeyboardInterrupt | None = None
 
     def call_in_scope() -> _T:
         with entered(scope):
             return call()
 
-    with stoppable(scope.stop), ThreadPoolExecutor(1, thread_name_prefix="orchestrator-run") as thread:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stoppable(scope.stop))
+        thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="orchestrator-run"))
+        stack.callback(scope.stop)  # Ctrl-C may come at any line: then its end is not only waited for
         done = thread.submit(contextvars.copy_context().run, call_in_scope)
-        try:
-            return done.result()
-        except KeyboardInterrupt:
-            scope.stop()
-            wait([done])
-            raise
+        while not done.done():
+            try:
+                wait([done], _LOOK_SECONDS)
+                # Ctrl-C too becomes this where the loop is asyncio.run's.
+                if caller is not None and caller.cancelling() and not scope.stopped:
+                    scope.stop()
+            except KeyboardInterrupt as error:  # again and again, if the user insists: stopping is bounded
+                interrupt = error
+                scope.stop()
+        if interrupt is not None:
+            raise interrupt
+        if scope.interrupted and caller is not None and caller.cancelling():
+            raise asyncio.CancelledError
+        return done.result()

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import functools
 import math
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any
 
 from orchestrator import settings
 from orchestrator.agents.agent import Agent, InPlace, terms_of
@@ -31,11 +27,8 @@ from orchestrator.outcome import Ending
 from orchestrator.placeholders import names_in
 from orchestrator.python_files import PythonFiles
 from orchestrator.retries import RetryPolicy
-from orchestrator.stopping import Scope, entered, stoppable
+from orchestrator.stopping import outside_of_a_loop
 from orchestrator.wording import visible
-
-_LOOK_SECONDS = 0.2
-"""How often a thread that waits for another one's event loop looks whether its own task was cancelled."""
 
 _lock = threading.RLock()  # guards the default orchestrator, and the agents and counts of all of them
 _default: AgentOrchestrator | None = None
@@ -263,12 +256,8 @@ def run_agent_task(agent_name: str, task: str) -> TaskResult:
     Raises ConfigError for a mistake in the nearest config, TypeError for what is no text.
     """
     _check_text(agent_name, task)
-    run = functools.partial(AgentOrchestrator.default().run_agent_task, agent_name, task)
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(run())
-    return _run_beside(run)
+    agents = AgentOrchestrator.default()
+    return outside_of_a_loop(lambda: asyncio.run(agents.run_agent_task(agent_name, task)))
 
 
 async def _run(task: Task) -> TaskResult:
@@ -278,38 +267,6 @@ async def _run(task: Task) -> TaskResult:
         last = task.action.last
         result.execution_time, result.notes = last.execution_time, (*result.notes, *last.notes)
     return result
-
-
-def _run_beside(run: Callable[[], Coroutine[Any, Any, TaskResult]]) -> TaskResult:
-    """Run it in another thread's event loop, because this thread's is the caller's."""
-    scope = Scope()
-    context = contextvars.copy_context()
-    caller = asyncio.current_task()
-    interrupt: KeyboardInterrupt | None = None
-
-    def call() -> TaskResult:
-        with entered(scope):
-            return asyncio.run(run())
-
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(stoppable(scope.stop))
-        thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="orchestrator-agent"))
-        stack.callback(scope.stop)  # Ctrl-C may come at any line: then its end is not only waited for
-        future: Future[TaskResult] = thread.submit(context.run, call)
-        while not future.done():
-            try:
-                wait([future], _LOOK_SECONDS)
-                # Ctrl-C too becomes this where the loop is asyncio.run's.
-                if caller is not None and caller.cancelling() and not scope.stopped:
-                    scope.stop()
-            except KeyboardInterrupt as error:  # again and again, if the user insists: stopping is bounded
-                interrupt = error
-                scope.stop()
-        if interrupt is not None:
-            raise interrupt
-        if scope.interrupted and caller is not None and caller.cancelling():
-            raise asyncio.CancelledError
-        return future.result()
 
 
 def _check_text(agent: object, task: object) -> None:

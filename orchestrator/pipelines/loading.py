@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.pipelines.actions.expressions import ExpressionError, Value
 from orchestrator.pipelines.actions.flow import turn_of_file, workflow_of
 from orchestrator.pipelines.actions.host import Host, host_of
-from orchestrator.pipelines.actions.jobs import JobAction, combinations_of, foreign_system
+from orchestrator.pipelines.actions.jobs import JobAction, combinations_of, foreign_system, labels
 from orchestrator.pipelines.actions.matrix import label
 from orchestrator.pipelines.actions.model import Note, StepDefinition, WorkflowFile
 from orchestrator.pipelines.actions.reading import is_workflow, read_workflow
@@ -27,6 +28,9 @@ from orchestrator.pipelines.cancellation import Cancellation
 from orchestrator.pipelines.files import read_pipeline
 from orchestrator.pipelines.flow import ancestors_of, create_pipeline_workflow
 from orchestrator.pipelines.model import PipelineConfig
+
+_USUAL = re.compile(r"ubuntu-(?:latest|slim|\d\d\.\d\d)|linux|self-hosted|x64", re.IGNORECASE)
+"""Labels that mean a machine like this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +179,21 @@ class ActionsPipeline(Pipeline):
 
 
 def _foreign(file: WorkflowFile) -> Iterator[Note]:
-    """Yield a note for each job that runs on another system, as far as that is known beforehand."""
+    """Yield a note for each job that runs on another system or machine, as far as that is known beforehand."""
     contexts: dict[str, Value] = {"github": {}, "vars": {}, "inputs": {}}
     for job in file.jobs.values():
+        place = f"{job.place}.runs-on"
+        strange: dict[str, None] = {}
         with contextlib.suppress(ExpressionError, ConfigError):  # what other jobs say is known later
             for matrix in combinations_of(job, contexts):
-                if found := foreign_system(job, {**contexts, "matrix": dict(matrix), "strategy": {}}):
+                own = {**contexts, "matrix": dict(matrix), "strategy": {}}
+                if found := foreign_system(job, own):
                     named = f"{job.id} ({label(matrix)})" if matrix else job.id
-                    yield Note("skipped", f"{job.place}.runs-on", f"{named} runs on {found!r}, and this is Linux")
+                    yield Note("skipped", place, f"{named} runs on {found!r}, and this is Linux")
+                else:
+                    strange |= dict.fromkeys(name for name in labels(job, own) if not _USUAL.fullmatch(name))
+        for name in strange:
+            yield Note("warning", place, f"{name!r} is taken for this machine, whatever it stands for")
 
 
 def _line_of(step: StepDefinition) -> str:

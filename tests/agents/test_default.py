@@ -199,7 +199,7 @@ def test_it_can_be_called_where_an_event_loop_runs_and_in_threads(project: Path)
 
     AgentOrchestrator.default().register("in loop", in_loop, concurrency=1)
     inside, beside = asyncio.run(main())
-    assert inside.value.startswith("x in orchestrator-agent")
+    assert inside.value.startswith("x in orchestrator-run")
     assert beside.output == "y\n"
 
 

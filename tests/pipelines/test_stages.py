@@ -393,9 +393,7 @@ from orchestrator import OrchestratorBridge, PipelineConfig, StageConfig
 def interrupt():
     while not os.path.exists("pid"):
         threading.Event().wait(0.01)
-    for _ in range({2 if in_a_loop else 1}):
-        os.kill(os.getpid(), signal.SIGINT)
-        threading.Event().wait(0.2)
+    os.kill(os.getpid(), signal.SIGINT)
 
 def run():
     OrchestratorBridge().run_pipeline(PipelineConfig([StageConfig("a", ["echo $$ > pid; exec sleep 60"])]))

@@ -125,12 +125,16 @@ class JobGate:
 
 def foreign_system(job: JobDefinition, contexts: Mapping[str, Value]) -> str | None:
     """Return the label of another operating system that a job asks for; None if it can run here."""
+    return next((label for label in labels(job, contexts) if label.lower().startswith(_FOREIGN)), None)
+
+
+def labels(job: JobDefinition, contexts: Mapping[str, Value]) -> list[str]:
+    """Return what a job asks for in a machine. Raises ExpressionError."""
+    found: list[str] = []
     for template in job.runs_on:
         value = template.value(Scope(contexts, {}))
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and text.lower().startswith(_FOREIGN):
-                return text
-    return None
+        found += [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
