@@ -19,8 +19,9 @@ from orchestrator.exceptions import ConfigError
 from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.pipelines.actions.expressions import ExpressionError, Value
 from orchestrator.pipelines.actions.flow import turn_of_file, workflow_of
+from orchestrator.pipelines.actions.gate import foreign_system, labels
 from orchestrator.pipelines.actions.host import Host, host_of
-from orchestrator.pipelines.actions.jobs import JobAction, combinations_of, foreign_system, labels
+from orchestrator.pipelines.actions.jobs import JobAction, combinations_of
 from orchestrator.pipelines.actions.matrix import label
 from orchestrator.pipelines.actions.model import Note, StepDefinition, WorkflowFile
 from orchestrator.pipelines.actions.reading import is_workflow, read_workflow

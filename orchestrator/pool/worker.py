@@ -66,9 +66,21 @@ class WorkerLost(Exception):
 
 
 def forget_inherited() -> None:
-    """Replace the lock in a forked copy of the driver: a thread that is not here may have held it."""
+    """Replace the lock in a forked copy of the driver, for which whoever forked holds it."""
     global _starting
     _starting = threading.Lock()
+
+
+def _wait_for_starts() -> None:
+    """Have a fork wait until no worker is being started.
+
+    Whoever starts one holds locks that a copy could never get: of modules that are imported on the way, and of
+    multiprocessing's resource tracker. Starting one runs no hook of a fork itself.
+    """
+    _starting.acquire()
+
+
+os.register_at_fork(before=_wait_for_starts, after_in_parent=lambda: _starting.release())
 
 
 class Worker(Child):

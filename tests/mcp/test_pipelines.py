@@ -54,7 +54,7 @@ jobs:
     runs-on: ubuntu-latest
     steps:
       - uses: actions/setup-python@v5
-      - run: {sys.executable} family.py pids
+      - run: "'{sys.executable}' family.py pids"
       - run: touch never
         if: always()
   test:

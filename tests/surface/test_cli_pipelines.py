@@ -235,5 +235,8 @@ def test_a_second_run_of_a_concurrency_group_waits_for_the_first(project: Shell,
     assert end_of(loser).returncode == 3
     assert lines_of(project.folder / "log") == ["x"]
     project.release()
-    assert [end_of(first).returncode, end_of(winner).returncode] == [0, 0]
+    ends = [end_of(first), end_of(winner)]
+    assert [done.returncode for done in ends] == [0, 0]
+    said = "waiting: something else of the concurrency group 'local/my project/one' is under way\n"
+    assert [said in done.stderr for done in ends] == [False, True]
     assert lines_of(project.folder / "log") == ["x", "x"]

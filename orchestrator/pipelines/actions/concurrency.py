@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import stat
 import threading
@@ -20,6 +21,8 @@ from collections.abc import Callable, Iterator
 from orchestrator.exceptions import ConcurrencyError
 from orchestrator.regular import read_regular
 from orchestrator.stopping import stoppable
+
+_log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
 """How often one that waits, or is under way, looks who came last: between programs nobody rings."""
@@ -49,7 +52,11 @@ def turn_of(
     over = threading.Event()
     try:
         with stoppable(over.set):
+            told = False
             while not _taken(lock):
+                if not told:
+                    told = True
+                    _log.warning("waiting: something else of the concurrency group %r is under way", group)
                 if over.wait(_LOOK_SECONDS) or cancelled():
                     raise Superseded("the run was cancelled")
                 if _last(place)[0] != ticket:

@@ -12,13 +12,11 @@ from orchestrator.exceptions import ConfigError
 from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.pipelines.actions.concurrency import turn_of
 from orchestrator.pipelines.actions.expressions import ExpressionError, Scope, Value
+from orchestrator.pipelines.actions.gate import JobGate, Plan, base_contexts
 from orchestrator.pipelines.actions.group import Group
 from orchestrator.pipelines.actions.host import Host
 from orchestrator.pipelines.actions.jobs import (
     JobAction,
-    JobGate,
-    Plan,
-    base_contexts,
     combinations_of,
     contexts_of_matrix,
     flag,

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -23,8 +20,8 @@ from orchestrator.pipelines.actions.command_files import CommandFileError, Comma
 from orchestrator.pipelines.actions.expressions import ExpressionError, Scope, Template, Value, text_of, truthy
 from orchestrator.pipelines.actions.hashing import hash_files
 from orchestrator.pipelines.actions.host import Host
-from orchestrator.pipelines.actions.keys import shell_verdict
 from orchestrator.pipelines.actions.model import JobDefinition, StepDefinition, WorkflowFile
+from orchestrator.pipelines.actions.shells import JobError, command_line
 from orchestrator.pipelines.cancellation import Cancellation
 from orchestrator.pipelines.gates import Status, status_functions, status_of
 from orchestrator.pipelines.sequence import Clock, cancelled, joined, run_within
@@ -35,16 +32,6 @@ CLEANUP_SECONDS = 300.0
 """For what runs after a job's time has passed, or the run was cancelled."""
 JOB_SECONDS = 6 * 3600.0
 """The time limit of a job that has none of its own, as on GitHub."""
-
-_SHELLS = {
-    "bash": "bash --noprofile --norc -eo pipefail {0}",
-    "sh": "sh -e {0}",
-    "python": "python {0}",
-}
-
-
-class JobError(Exception):
-    """Something that a job or step says cannot be done; the message says what, and where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +181,9 @@ class _JobRun:
         assert step.run is not None
         job, scope = self._order.job, self._scope(env)
         files = CommandFiles(self._ours, step.number)
-        argv = self._command_line(step, step.run.fill(scope), scope)
+        template = step.shell or job.defaults.shell
+        shell = template.fill(scope) if template is not None else ""
+        argv = command_line(shell, step.run.fill(scope), os.path.join(self._ours, f"step-{step.number}"))
         folder = step.working_directory or job.defaults.working_directory
         cwd = os.path.join(self._order.host.workspace, folder.fill(scope) if folder is not None else "")
         limits = tighter(Limits(self._seconds(step.timeout_minutes, scope)), self._order.limits)
@@ -320,26 +309,6 @@ class _JobRun:
                 script = step.run.text
         first = next(iter(script.strip().splitlines()), "")
         return f"Run {first}" if len(first) <= 60 else f"Run {first[:57]}..."
-
-    def _command_line(self, step: StepDefinition, script: str, scope: Scope) -> list[str]:
-        """Write a step's script to a file of ours, and return what runs it."""
-        template = step.shell or self._order.job.defaults.shell
-        shell = template.fill(scope) if template is not None else ""
-        line = _SHELLS.get(shell, shell) or ("bash -e {0}" if shutil.which("bash") else "sh -e {0}")
-        if shell and shell_verdict(shell) != "supported":
-            raise JobError(f"the shell {shell!r} is not known here: bash, sh, python, or a line with {{0}} in it")
-        path = os.path.join(self._ours, f"step-{step.number}{'.py' if shell == 'python' else '.sh'}")
-        with open(path, "x", encoding="utf-8", errors="replace") as file:
-            file.write(script)
-        try:
-            words = [word.replace("{0}", path) for word in shlex.split(line)]
-        except ValueError as error:
-            raise JobError(f"the shell {shell!r} cannot be read: {error}") from None
-        if not words[0]:
-            raise JobError(f"the shell {shell!r} names no program")
-        if words[0] == "python" and not shutil.which("python"):
-            words[0] = sys.executable
-        return words
 
 
 def _failed(name: str, reason: str, result: ExecutionResult | None = None) -> ExecutionResult:
