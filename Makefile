@@ -9,9 +9,9 @@ install := $(python) -m pip install --quiet --disable-pip-version-check --editab
 
 # What is typed for a target is not for the scripts and tests it runs, which may use make themselves.
 MAKEOVERRIDES :=
+unexport SCRIPTS COMMANDS NAME ROOT JOBS TIMEOUT ARGS PYTEST_ARGS MAKEFLAGS MFLAGS
 # Compiled sources are kept: the tests start thousands of programs.
 unexport PYTHONDONTWRITEBYTECODE
-unexport SCRIPTS COMMANDS NAME ROOT JOBS TIMEOUT ARGS PYTEST_ARGS MAKEFLAGS MFLAGS
 
 # Two targets must never install into .venv at once.
 .NOTPARALLEL:
