@@ -194,9 +194,10 @@ def test_snapshot_shows_what_runs_what_waits_and_what_has_ended(tmp_path: Path) 
             pool.submit(crimes.announce_and_wait_for, str(tmp_path / f"busy{n}"), str(tmp_path / "go"))
             for n in range(2)
         ]
-        waiting = [pool.submit(crimes.echo, number) for number in range(3)]
         for number in range(2):
             eventually((tmp_path / f"busy{number}").exists)
+        # Not before: a worker that starts late may be given these first, while the other gives tasks back.
+        waiting = [pool.submit(crimes.echo, number) for number in range(3)]
         eventually(lambda: all(worker.rss for worker in pool.snapshot().workers))
         seen = pool.snapshot()
         assert seen.queued == 3
