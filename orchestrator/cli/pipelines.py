@@ -125,7 +125,7 @@ def unrun_parts(pipeline: Pipeline) -> list[Note]:
 
 
 class _Stopped:
-    """What signals stop: the first what runs, but for what says `always()`; the second everything."""
+    """What signals stop: the first what is not to run in a cancelled run; the second everything."""
 
     def __init__(self, pipeline: Pipeline, flow: Workflow) -> None:
         self._pipeline = pipeline

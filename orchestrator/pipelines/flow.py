@@ -30,9 +30,9 @@ def create_pipeline_workflow(
 
     The value of a stage's task is an ExecutionResult; a failed one has it in its error. `artifacts` is a folder where
     the stages' artifacts are copied to, each stage's in a folder of its own; `limits` are the most that a stage may
-    use, whatever it says itself. The keyword options are those of Workflow:
-    without `max_concurrency` stages that may run at once do, up to 256. A request of the `cancellation` stops what
-    runs, and then only stages run whose condition says `always()` or `cancelled()`.
+    use, whatever it says itself. The keyword options are those of Workflow; without `max_concurrency` stages that may
+    run at once do, up to 256. A request of the `cancellation` stops what runs and starts no more, but for stages whose
+    condition holds in a cancelled run too (`always()`, `cancelled()`).
 
     Raises TypeError for what is no pipeline; and, if it was changed after it was made, what making it raises.
     """

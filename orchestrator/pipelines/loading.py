@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,11 +45,11 @@ class Row:
     lines: tuple[str, ...]
 
 
-class Pipeline:
+class Pipeline(ABC):
     """A pipeline that was read from a file. Its workflow can be run once.
 
-    `noun` is what one of its tasks is called; a request of the `cancellation` stops what runs, but for what says
-    `always()`; `notes` tell what will not be as it is where the file comes from.
+    `noun` is what one of its tasks is called; a request of the `cancellation` stops what runs, but for what is to
+    run in a cancelled run too; `notes` tell what will not be as it is where the file comes from.
     """
 
     noun: str
@@ -63,17 +64,17 @@ class Pipeline:
         """The notes that people have to know of, each with its place."""
         return tuple(f"{note.place}: {note.kind}: {note.what}" for note in self.notes if note.kind != "no-op")
 
+    @abstractmethod
     def rows(self) -> list[Row]:
         """Return its stages or jobs, in the order of the file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def workflow(self, *, only: Collection[str] = (), limits: Limits = NO_LIMITS, **options: Any) -> Workflow:
         """Return a workflow with a task for each; of `only`, if any are named, those and what they wait for.
 
         `limits` are the most that each may use, whatever it says itself. The keyword options are those of Workflow.
         Raises ConfigError for a name that it does not have.
         """
-        raise NotImplementedError
 
     def row_of(self, task: Task) -> str:
         """Return the name of the row that a task of its workflow belongs to."""
